@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run programs of the tools tree: a directory with a Debian trixie /usr in the versions that we build with."""
+"""Run programs of the tools tree: a folder with a Debian trixie /usr in the versions that we build with."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +28,12 @@ class ToolsTree:
         for name in _FROM_TREE:
             path = self.root / name
             if path.is_symlink():
-                cmd += ["--symlink", os.readlink(path), f"/{name}"]
+                cmd += ["--symlink", str(path.readlink()), f"/{name}"]
         for entry in sorted(Path("/").iterdir()):
             if entry.name in (*_FROM_TREE, "usr", "proc") or not entry.exists():
                 continue
             if entry.is_symlink():
-                cmd += ["--symlink", os.readlink(entry), str(entry)]
+                cmd += ["--symlink", str(entry.readlink()), str(entry)]
             else:
                 cmd += ["--bind", str(entry), str(entry)]
         cmd += ["--proc", "/proc"]
