@@ -7,9 +7,9 @@ from agent.model import Cpu, Disk, Gpu, Nic
 from agent.tree import Tree
 
 # What schedulers ask for: vector width, bfloat16 and tiles, cryptography, virtual machines on top.
-_FEATURES = set(
+_FEATURES = (
     "sse4_2 avx avx2 f16c fma avx512f avx512bw avx512vl avx512_vnni avx512_bf16 avx_vnni amx_tile amx_bf16 "
-    "amx_int8 aes sha_ni vaes vmx svm asimd sve sve2 bf16 i8mm".split()  # noqa: SIM905
+    "amx_int8 aes sha_ni vaes vmx svm asimd sve sve2 bf16 i8mm"
 )
 _SCSI_DISK = 0
 # Longest first where one contains the other; looked for in the path of the device in /sys.
@@ -40,7 +40,7 @@ def read_cpu(tree: Tree) -> Cpu:
         elif key == "model name":
             model = model or " ".join(value.split())
         elif key in ("flags", "Features") and not features:
-            features = _FEATURES.intersection(value.split())
+            features = set(_FEATURES.split()).intersection(value.split())
         elif key == "physical id":
             socket = value
             sockets.add(value)
@@ -78,7 +78,7 @@ def read_memory(tree: Tree) -> int:
 
 
 def read_disks(tree: Tree) -> tuple[Disk, ...]:
-    """Return the disks of the machine, virtual ones included; no optical drives, loop devices, maps or RAM."""
+    """Return the disks of the machine, virtual ones included; no optical drives, loop devices or maps."""
     return tuple(disk for name in tree.names("sys/block") if (disk := _read_disk(tree, name)))
 
 

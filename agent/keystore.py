@@ -102,3 +102,19 @@ def _not_a_file(path: Path) -> ClusterError:
     return ClusterError(
         f"{path} is not a regular file", hint="find out why, and put the identity file itself there"
     )
+
+
+def find_tpm(root: Path = Path("/")) -> str | None:
+    """Return the device node of this machine's TPM2, or None; the kernel makes it for version 2 only."""
+    device = root / "dev/tpmrm0"
+    return str(device) if device.exists() else None
+
+
+def choose_tpm(policy: str, device: str | None) -> str | None:
+    """Return the device to seal a new key with, None for a key in the clear. `policy` is identity.seal."""
+    if policy == "tpm2" and device is None:
+        raise ClusterError(
+            "identity.seal is tpm2, and this machine has no TPM2",
+            hint="enable the TPM in the firmware, or set identity.seal to auto",
+        )
+    return None if policy == "none" else device

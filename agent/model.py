@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one stage of the node hands to the next: frozen records, no behaviour.
 
-They are named tuples and not dataclasses because first boot reads this module on every start of a machine,
-and importing `dataclasses` (which brings `inspect`) doubles the time that Python takes to come up.
+They are named tuples and not dataclasses because every start of a machine waits for first boot, and
+importing `dataclasses` (which brings `inspect`) takes as long as starting Python itself.
 """
 
 from typing import NamedTuple

@@ -28,13 +28,13 @@ def seal(secret: bytes, device: str) -> bytes:
         ["systemd-creds", "encrypt", *policy, "--tpm2-pcrs=", *_common(device)],
         stdin=secret,
         time_limit=TIME_LIMIT,
-        hint="start the machine again; to do without the TPM, set CLUSTEROS_IDENTITY_SEAL=none",
+        hint="start the machine again; to do without the TPM, set identity.seal to none in node.yaml",
     )
     # What cannot be opened again must not become the only copy of a key.
     if unseal(sealed, device) != secret:
         raise ClusterError(
             "the TPM gave back another secret than it was given",
-            hint="update the machine's firmware; to do without the TPM, set CLUSTEROS_IDENTITY_SEAL=none",
+            hint="update the firmware; to do without the TPM, set identity.seal to none in node.yaml",
         )
     return sealed
 
