@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `vm` of build.py."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from typing import Any, TypeAlias
+
+from agent.errors import ClusterError
+from harness import attach, disks, table
+from harness.group import Group, groups, need_memory
+from harness.machine import BOOT_LIMIT, SHUTDOWN_LIMIT, Machine
+from harness.model import JOIN_CREDENTIAL, MEMORY, Boot, NodeSpec, VmContext
+
+DEFAULT_GROUP = "default"
+_EXEC_LIMIT = 24 * 3600.0
+
+_Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def register(subparsers: _Subparsers) -> None:
+    """Add the `vm` command with its sub-commands; `run` takes what it parses."""
+    vm = subparsers.add_parser("vm", help="run local VMs from the built image")
+    commands = vm.add_subparsers(dest="vm_command", required=True, metavar="COMMAND")
+    chosen = argparse.ArgumentParser(add_help=False)
+    chosen.add_argument("--cluster", metavar="NAME", help=f"group of VMs (default: {DEFAULT_GROUP})")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text, parents=[chosen])
+
+    up = add("up", "start nodes, making those that do not exist, and wait until they are ready")
+    up.add_argument(
+        "--nodes", type=_count, metavar="N", help="node1 to nodeN (default: those that exist, or one)"
+    )
+    up.add_argument("--memory", type=_count, metavar="MIB", default=MEMORY, help=f"of a new node ({MEMORY})")
+    up.add_argument("--profile", metavar="NAME", default="vm", help="image to start from (vm)")
+    listing = add("list", "show all nodes and their state")
+    listing.add_argument("--json", action="store_true", help="as a JSON list")
+    add("status", "ask each running node who it is")
+    execute = add("exec", "run a command in a node, as root")
+    execute.add_argument("node", metavar="NODE")
+    execute.add_argument("argv", metavar="-- CMD", nargs="+", help="the command and its arguments")
+    for name, text in (
+        ("console", "attach to a node's serial console"),
+        ("logs", "print a node's console log"),
+    ):
+        add(name, text).add_argument("node", metavar="NODE")
+    down = add("down", "switch all nodes off and leave nothing running")
+    down.add_argument("--purge", action="store_true", help="forget the nodes too: disks, logs, identities")
+
+
+def run(args: argparse.Namespace, context: VmContext) -> int:
+    """Run a `vm` sub-command and return the exit status; raises ClusterError."""
+    return _COMMANDS[args.vm_command](args, context)
+
+
+def _up(args: argparse.Namespace, context: VmContext) -> int:
+    group = _group(args, context)
+    boot = Boot({JOIN_CREDENTIAL: context.credential.read_bytes()} if context.credential else {})
+    image = disks.find_image(context.images.parent / args.profile)
+    with group.locked():
+        group.create(image)
+        known = [machine.name for machine in group.machines()]
+        names = [f"node{number}" for number in range(1, args.nodes + 1)] if args.nodes else known or ["node1"]
+        new = [NodeSpec(name, memory=args.memory) for name in names if name not in known]
+        idle = [
+            machine.spec for machine in group.machines() if machine.name in names and machine.process is None
+        ]
+        need_memory([*new, *idle])
+        started = time.monotonic()
+        for spec in new:
+            group.add(spec)
+        machines = [group.start(group.machine(name), boot) for name in names]
+    # The lock is free again, so that `vm down` can end the wait.
+    for machine in machines:
+        _say(f"{machine.name} boots; its console: {machine.paths.console}")
+    for machine in machines:
+        machine.wait_ready(max(1.0, BOOT_LIMIT - (time.monotonic() - started)))
+        _say(f"{machine.name} is ready after {time.monotonic() - started:.0f} s at {machine.spec.address}")
+    _say(f"next: ./build.py vm exec {names[0]} -- node-agent info")
+    return 0
+
+
+def _list(args: argparse.Namespace, context: VmContext) -> int:
+    rows = [_describe(group, machine) for group in _groups(args, context) for machine in group.machines()]
+    if args.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        shown = [{**row, "addresses": " ".join(row["addresses"])} for row in rows]
+        table.show(["cluster", "name", "state", "pid", "accel", "memory", "addresses", "console"], shown)
+    return 0
+
+
+def _status(args: argparse.Namespace, context: VmContext) -> int:
+    rows = [_ask(group, machine) for group in _groups(args, context) for machine in group.machines()]
+    table.show(["cluster", "name", "state", "node_id", "hostname", "says"], rows)
+    return 0 if all(row["state"] == "ready" for row in rows) else 1
+
+
+def _exec(args: argparse.Namespace, context: VmContext) -> int:
+    machine = _running(args, context)
+    result = machine.execute(args.argv, limit=_EXEC_LIMIT)
+    for stream, data in ((sys.stdout, result.stdout), (sys.stderr, result.stderr)):
+        stream.flush()
+        stream.buffer.write(data)
+        stream.buffer.flush()
+    return result.status
+
+
+def _console(args: argparse.Namespace, context: VmContext) -> int:
+    attach.attach(_running(args, context).paths.socket("console"))
+    return 0
+
+
+def _logs(args: argparse.Namespace, context: VmContext) -> int:
+    machine = _group(args, context).machine(args.node)
+    if not machine.paths.console.exists():
+        raise ClusterError(f"{machine.name} has never been started", hint="./build.py vm up")
+    sys.stdout.buffer.write(machine.paths.console.read_bytes())
+    return 0
+
+
+def _down(args: argparse.Namespace, context: VmContext) -> int:
+    names = [args.cluster] if args.cluster else [*groups(context.state), DEFAULT_GROUP]
+    for name in dict.fromkeys(names):
+        group = Group(context.tools, context.state, name, say=_say)
+        with group.locked():
+            # A node that is purged needs no orderly shutdown: nothing of it is kept.
+            group.down(purge=args.purge, grace=0.0 if args.purge else SHUTDOWN_LIMIT)
+    return 0
+
+
+_COMMANDS = {
+    "up": _up,
+    "list": _list,
+    "status": _status,
+    "exec": _exec,
+    "console": _console,
+    "logs": _logs,
+    "down": _down,
+}
+
+
+def _group(args: argparse.Namespace, context: VmContext) -> Group:
+    return Group(context.tools, context.state, args.cluster or DEFAULT_GROUP, say=_say)
+
+
+def _groups(args: argparse.Namespace, context: VmContext) -> list[Group]:
+    names = [args.cluster] if args.cluster else groups(context.state)
+    return [Group(context.tools, context.state, name) for name in names]
+
+
+def _running(args: argparse.Namespace, context: VmContext) -> Machine:
+    group = _group(args, context)
+    machine = group.machine(args.node)
+    if machine.process is None:
+        raise ClusterError(f"{machine.name} is off", hint="./build.py vm up")
+    return machine
+
+
+def _describe(group: Group, machine: Machine) -> dict[str, Any]:
+    process, state = machine.process, machine.state
+    kvm = state != "off" and machine.qmp("query-kvm")["enabled"]
+    return {
+        "cluster": group.name,
+        "name": machine.name,
+        "state": state,
+        "pid": process.pid if process else None,
+        "accel": None if state == "off" else "kvm" if kvm else "tcg",
+        "memory": machine.spec.memory,
+        "console": str(machine.paths.console),
+        "addresses": machine.addresses() if state == "ready" else [],
+    }
+
+
+def _ask(group: Group, machine: Machine) -> dict[str, Any]:
+    row: dict[str, Any] = {"cluster": group.name, "name": machine.name, "state": machine.state}
+    if row["state"] == "ready":
+        try:
+            info = json.loads(machine.run("node-agent", "info", "--json"))
+            row |= {"node_id": info.get("node_id"), "hostname": info.get("hostname")}
+            row["says"] = machine.run("node-agent", "status").splitlines()[0]
+        except (ClusterError, ValueError, IndexError) as error:
+            row["says"] = str(error)
+    return row
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text) < 10**6:
+        raise argparse.ArgumentTypeError(f"not a positive number: {text!r}")
+    return int(text)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    from pathlib import Path
+
+    from image.toolstree import ToolsTree
+
+    parser = argparse.ArgumentParser()
+    register(parser.add_subparsers(dest="command", required=True))
+    tree = ToolsTree(Path(os.environ["CLUSTEROS_TOOLS"]), Path(os.environ["CLUSTEROS_SANDBOX"]))
+    images, state = Path(os.environ["CLUSTEROS_IMAGES"]), Path(os.environ["CLUSTEROS_VMS"])
+    try:
+        sys.exit(run(parser.parse_args(), VmContext(tree, images, state)))
+    except ClusterError as error:
+        sys.exit(f"error: {error.message}\nhint: {error.hint}")

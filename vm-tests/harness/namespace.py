@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network namespace of a VM group: a holder process keeps it, and it ends with the last process in it.
+
+Nothing is written under /run/netns, so there is no name to leave behind: when holder and VMs have ended,
+however they ended, the kernel takes bridge, taps and namespace with them.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent.errors import ClusterError
+from harness import processes
+
+_PACKAGES = [Path(__file__).parents[1], Path(__file__).parents[2]]
+# `ready` is written when the namespaces exist and the ids are mapped, as unshare starts its program after
+# that.
+_HOLDER = ["sh", "-c", "echo ready; exec sleep infinity"]
+
+
+class Namespace:
+    """The network namespace of the group at state folder `group`."""
+
+    def __init__(self, group: Path) -> None:
+        self._group = group
+
+    @property
+    def holder(self) -> processes.Process | None:
+        """The process that keeps the namespace, None when it does not run."""
+        return next(iter(processes.find(self._group, "holder")), None)
+
+    def open(self) -> None:
+        """Make sure that the namespace and its bridge are there."""
+        if self.holder is None:
+            self._start_holder()
+            self.run_python("harness.bridge", "make")
+
+    def add_port(self, name: str) -> str | None:
+        """Give VM `name` a port of the bridge; return its tap device, None where only the relay can work.
+
+        A tap needs /dev/net/tun, which some machines give to root alone.
+        """
+        return self.run_python("harness.bridge", "port", name).strip() or None
+
+    def command(self, argv: Sequence[str | Path]) -> list[str]:
+        """Return the argument vector that runs `argv` in the namespace, with the rights to configure it."""
+        holder = self.holder
+        if holder is None:
+            raise ClusterError("the VM network does not exist", hint="it is made by ./build.py vm up")
+        enter = ["nsenter", "--target", str(holder.pid), "--net"]
+        if not Path("/proc/self/ns/user").samefile(f"/proc/{holder.pid}/ns/user"):
+            enter += ["--user", "--preserve-credentials"]
+        return [*enter, "--", *map(str, argv)]
+
+    def run_python(self, module: str, *arguments: str) -> str:
+        """Run one of our modules in the namespace and return what it printed; raises ClusterError."""
+        command = self.command(python(module, *arguments))
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True, env=python_env()
+        )
+        if done.returncode:
+            lines = done.stderr.strip().splitlines()
+            raise ClusterError(f"the VM network cannot be made: {lines[-1] if lines else done.returncode}")
+        return done.stdout
+
+    def _start_holder(self) -> None:
+        errors = []
+        for flags in (["--net"], ["--user", "--map-root-user", "--net"]):
+            holder = subprocess.Popen(
+                ["unshare", *flags, "--", *_HOLDER],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env=processes.mark(self._group, "holder"),
+            )
+            assert holder.stdout is not None
+            assert holder.stderr is not None
+            with holder.stdout, holder.stderr:
+                if holder.stdout.readline() == b"ready\n":
+                    return
+                errors.append(holder.stderr.read().decode().strip())
+            holder.wait()
+        raise ClusterError(
+            f"no network namespace: {errors[-1]}",
+            hint="run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)",
+        )
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """Return the argument vector that runs one of our modules with this very Python."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+def python_env() -> dict[str, str]:
+    """Return the environment in which `python` finds our modules."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, _PACKAGES))}
