@@ -2,7 +2,7 @@
 """The cache folder: everything in it can be made again, so it may be deleted at any time.
 
 A tree in the cache is made beside its place, renamed and sealed, so it is whole or not there. The seal, a
-file next to the tree, holds what the tree was made from and a fingerprint of what it looked like, so a tree that
+file next to the tree, holds what it was made from and a fingerprint of what it looked like, so a tree that
 was damaged later, or that was made from other inputs, is noticed and made anew. Standard library only: used
 before anything is installed.
 """

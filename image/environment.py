@@ -207,7 +207,7 @@ def _prepare_tools(environment: Environment, say: Say) -> None:
                     *(*environment.mkosi, "--directory", source, "--force", "--output-directory", new),
                     *("--package-cache-directory", make_folder(environment.cache / "packages")),
                     *("--workspace-directory", make_folder(environment.cache / "workspace")),
-                    *(("--sandbox-tree", environment.sources) if environment.mirror.archive else ()),
+                    *(["--sandbox-tree", environment.sources] if environment.mirror.archive else []),
                     "build",
                 ],
                 log=environment.cache / "logs/tools.log",

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of build.py. Standard library only: used before anything is installed."""
+
+import argparse
+from pathlib import Path
+
+
+def add_build_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a build."""
+    parser.add_argument("--version", metavar="VERSION", help="version of the image (default: the project's)")
+    parser.add_argument("--keys", metavar="DIR", type=Path, help="signing keys (default: development keys)")
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, help="where the artefacts go (default: out/PROFILE)"
+    )
+    parser.add_argument(
+        "--locked", metavar="FILE", type=Path, help="take exactly the packages of this manifest.json"
+    )
+    parser.add_argument("--jobs", metavar="N", type=int, help="use at most N processor cores")
+    parser.add_argument("--release", action="store_true", help="refuse development keys and local changes")
+    parser.add_argument(
+        "--refresh", action="store_true", help="read package lists anew and install from scratch"
+    )
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the commands to the parser."""
+    commands.add_parser("profiles", help="list what can be built")
+    keys = commands.add_parser("keys", help="make signing keys")
+    make = keys.add_subparsers(dest="keys_command", metavar="COMMAND", required=True)
+    make.add_parser("new", help="make a new set of keys").add_argument("directory", metavar="DIR", type=Path)
+    verify = commands.add_parser("verify", help="check artefacts against a release key")
+    verify.add_argument("directory", metavar="DIR", type=Path)
+    verify.add_argument(
+        "--key", metavar="PUBKEY", type=Path, required=True, help="release.pub, in minisign's format"
+    )
+    again = commands.add_parser(
+        "reproduce", help="build again from the recorded packages and compare every byte"
+    )
+    again.add_argument(
+        "--profile", dest="again", metavar="NAME", help="the profile (default: the manifest's)"
+    )
+    again.add_argument(
+        "--against", metavar="FILE", type=Path, help="manifest.json (default: out/PROFILE/manifest.json)"
+    )
+    commands.add_parser("vm", help="run local VMs from the built image", add_help=False)
+    for name, text in (("check", "lint, types and fast tests"), ("test", "everything, VMs included")):
+        commands.add_parser(name, help=text).add_argument(
+            "pytest", nargs="*", metavar="ARG", help="for pytest"
+        )
+    bench = commands.add_parser("bench", help="measure builds, sizes and boots")
+    bench.add_argument("--runs", metavar="N", type=int, default=3, help="boots of each kind (3)")

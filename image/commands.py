@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands of build.py: the stages that each wires together."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.errors import ClusterError
+from harness import cli
+from harness.model import VmContext
+from image.bench import run_bench
+from image.builder import Build, build_image, digest_configuration
+from image.cache import locate_cache, lock_cache
+from image.environment import Environment, prepare_environment
+from image.keys import KeySet, describe_keys, load_keys, make_keys
+from image.mkosi import Order
+from image.preflight import check_machine
+from image.profiles import check_profile, list_profiles
+from image.progress import Phases
+from image.reproduce import lock_order, reproduce
+from image.source import choose_version, read_source
+from image.summary import show_build
+from image.testing import list_steps, run_steps
+from image.verify import verify
+
+_DEVELOPMENT_KEYS = Path("keys/dev")
+
+
+def say(line: str) -> None:
+    """Tell the user something that is not a result."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def run(args: argparse.Namespace, project: Path) -> int:
+    """Run the command that was asked for and return the exit status."""
+    return _COMMANDS[args.command or "build"](args, project)
+
+
+def _prepare(args: argparse.Namespace, project: Path) -> Environment:
+    cache = locate_cache(project)
+    with lock_cache(cache, say):
+        return prepare_environment(project, cache, args.found_mirror, say)
+
+
+def _keys(directory: Path | None, project: Path) -> KeySet:
+    """Return the keys in `directory`, or the development keys, made at the first use."""
+    if directory:
+        return load_keys(directory)
+    development = project / _DEVELOPMENT_KEYS
+    if not development.exists():
+        say(f"making development keys in {development}: good for tests, never for machines that matter")
+        make_keys(development, development=True)
+    return load_keys(development)
+
+
+def _build(args: argparse.Namespace, project: Path) -> int:
+    check_profile(project, args.profile)
+    build, _ = build_profile(args, project, args.profile)
+
+    show_build(build, project)
+    return 0
+
+
+def build_profile(args: argparse.Namespace, project: Path, profile: str) -> tuple[Build, Environment]:
+    """Bring the artefacts of a profile up to date."""
+    environment = _prepare(args, project)
+
+    if args.jobs is not None:
+        _limit_cores(args.jobs)
+    keys, source = _keys(args.keys, project), read_source(project)
+    if args.release and keys.development:
+        raise ClusterError("--release refuses development keys", hint="make keys: ./build.py keys new DIR")
+    if args.release and (source.dirty or not source.commit):
+        raise ClusterError("--release refuses local changes", hint="commit them, or build from a clean clone")
+    version = choose_version(project, args.version, development=keys.development)
+    output = (args.output or project / "out" / profile).absolute()
+    check_machine(environment.cache, output.parent)
+    phases = Phases(verbose=args.verbose)
+    log = project / "out/logs" / f"{profile}.log"
+    with lock_cache(environment.cache, say), phases.show():
+        order = Order(
+            profile=profile,
+            version=version,
+            epoch=source.epoch,
+            keys=keys,
+            configuration=digest_configuration(project),
+            refresh=args.refresh,
+        )
+        if args.locked:
+            phases.begin("collect the recorded packages")
+            order = lock_order(order, args.locked, environment)
+        return build_image(order, source, environment, output, phases, log=log), environment
+
+
+def _limit_cores(jobs: int) -> None:
+    """Keep this process and its children on `jobs` cores, which all compressors and linkers respect."""
+    cores = sorted(os.sched_getaffinity(0))
+    if jobs < 1:
+        raise ClusterError(f"--jobs {jobs} leaves nobody to work", hint="give 1 or more")
+    os.sched_setaffinity(0, cores[:jobs])
+
+
+def _profiles(_args: argparse.Namespace, project: Path) -> int:
+    for name, text in list_profiles(project).items():
+        print(f"{name:8} {text}")
+    return 0
+
+
+def _make_keys(args: argparse.Namespace, _project: Path) -> int:
+
+    print(describe_keys(make_keys(args.directory, development=False)))
+    return 0
+
+
+def _verify(args: argparse.Namespace, project: Path) -> int:
+    environment = _prepare(args, project)
+
+    report = verify(args.directory, args.key, environment.tools)
+    for line in report.lines():
+        print(line)
+    return 0 if report.passed else 1
+
+
+def _reproduce(args: argparse.Namespace, project: Path) -> int:
+    environment = _prepare(args, project)
+
+    against = args.against or project / "out" / (args.again or "vm") / "manifest.json"
+    if args.again:
+        check_profile(project, args.again)
+    phases = Phases(verbose=args.verbose)
+    with lock_cache(environment.cache, say), phases.show():
+        report = reproduce(against, args.again, _keys(args.keys, project), environment, phases)
+    for line in report.lines():
+        print(line)
+    return 0 if report.identical else 1
+
+
+def _vm(args: argparse.Namespace, project: Path) -> int:
+    environment = _prepare(args, project)
+
+    parser = argparse.ArgumentParser(prog="./build.py")
+    cli.register(parser.add_subparsers())
+    context = VmContext(environment.tools, project / "out/vm", project / "out/machines")
+    return cli.run(parser.parse_args(["vm", *args.rest]), context)
+
+
+def _test(args: argparse.Namespace, project: Path) -> int:
+    environment = _prepare(args, project)
+
+    full = args.command == "test"
+    if full:
+        args.profile = "vm"
+        for name in ("version", "keys", "output", "locked", "jobs"):
+            setattr(args, name, None)
+        build_profile(args, project, "vm")
+    run_steps(list_steps(full=full, arguments=args.pytest), project)
+    say(f"all passed, with the tools in {environment.tools.root}")
+    return 0
+
+
+def _bench(args: argparse.Namespace, project: Path) -> int:
+    environment = _prepare(args, project)
+
+    result = run_bench(environment, _keys(args.keys, project), project / "out/bench", runs=args.runs)
+    print(json.dumps(result, indent=2))
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Path], int]] = {
+    "bench": _bench,
+    "build": _build,
+    "check": _test,
+    "keys": _make_keys,
+    "profiles": _profiles,
+    "reproduce": _reproduce,
+    "test": _test,
+    "verify": _verify,
+    "vm": _vm,
+}

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the project's own checks and tests, in the order in which they are quickest to fail."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.errors import ClusterError
+
+_PYTHON_FOLDERS = ("build.py", "agent", "firstboot", "image", "tests", "vm-tests")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One tool to run; `name` is what a person calls it."""
+
+    name: str
+    argv: tuple[str, ...]
+
+
+def list_steps(*, full: bool, arguments: Sequence[str] = ()) -> list[Step]:
+    """Return the steps of `check`, and with `full` those of `test`; `arguments` go to pytest."""
+    python = sys.executable
+    steps = [
+        Step("lint", (python, "-m", "ruff", "check", "--quiet", ".")),
+        Step("format", (python, "-m", "ruff", "format", "--check", "--quiet", ".")),
+        Step("types", (python, "-m", "mypy", "--no-error-summary", *_PYTHON_FOLDERS)),
+        Step("tests", (python, "-m", "pytest", "tests", *arguments)),
+    ]
+    if full:
+        steps.append(Step("VM tests", (python, "-m", "pytest", "vm-tests", *arguments)))
+    return steps
+
+
+def run_steps(steps: Sequence[Step], project: Path) -> None:
+    """Run all steps, also after one failed, and raise ClusterError that names the failed ones."""
+    failed = []
+    for step in steps:
+        print(f"== {step.name}", flush=True)
+        begun = time.monotonic()
+        status = subprocess.run(step.argv, cwd=project, stdin=subprocess.DEVNULL, check=False).returncode
+        print(
+            f"== {step.name}: {'passed' if status == 0 else 'FAILED'} in {time.monotonic() - begun:.0f} s",
+            flush=True,
+        )
+        if status != 0:
+            failed.append(step.name)
+    if failed:
+        raise ClusterError(f"failed: {', '.join(failed)}", hint="the output above says why")
