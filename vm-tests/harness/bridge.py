@@ -24,13 +24,14 @@ _ETHTOOL_STXCSUM = 0x17  # linux/ethtool.h
 
 
 def make() -> None:
-    """Bring up the loopback device and an empty bridge with the address that is the VMs' default route."""
+    """Bring up the loopback device and the bridge, whose address is the VMs' default route."""
     with IPRoute() as route:
         route.link("set", index=route.link_lookup(ifname="lo")[0], state="up")
         # Ports forward at once, and multicast reaches all (nobody here asks queriers' questions).
-        route.link("add", ifname=BRIDGE, kind="bridge", br_forward_delay=0, br_mcast_snooping=0)
+        if not route.link_lookup(ifname=BRIDGE):
+            route.link("add", ifname=BRIDGE, kind="bridge", br_forward_delay=0, br_mcast_snooping=0)
         index = route.link_lookup(ifname=BRIDGE)[0]
-        route.addr("add", index=index, address=f"{SUBNET}.1", prefixlen=24)
+        route.addr("replace", index=index, address=f"{SUBNET}.1", prefixlen=24)
         route.link("set", index=index, state="up")
     _write_checksums(BRIDGE)
 

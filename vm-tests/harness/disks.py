@@ -41,7 +41,9 @@ def keep_base(image: Path, base: Path) -> None:
     try:
         draft.hardlink_to(image)
     except OSError:
-        subprocess.run(["cp", "--sparse=always", "--reflink=auto", image, draft], check=True)
+        subprocess.run(
+            ["cp", "--preserve=timestamps", "--sparse=always", "--reflink=auto", image, draft], check=True
+        )
     draft.rename(base)
 
 

@@ -27,15 +27,21 @@ class Namespace:
         self._group = group
 
     @property
-    def holder(self) -> processes.Process | None:
-        """The process that keeps the namespace, None when it does not run."""
-        return next(iter(processes.find(self._group, "holder")), None)
+    def member(self) -> processes.Process | None:
+        """A process inside the namespace: the holder, or a VM that outlived it; None when there is none."""
+        inside = [p for p in processes.find(self._group) if p.role == "holder" or p.role.endswith(".qemu")]
+        return min(inside, key=lambda process: process.role != "holder", default=None)
 
     def open(self) -> None:
-        """Make sure that the namespace and its bridge are there."""
-        if self.holder is None:
+        """Make sure that the namespace, its holder and its bridge are there."""
+        member = self.member
+        if member is None:
             self._start_holder()
-            self.run_python("harness.bridge", "make")
+        elif member.role != "holder" and (error := self._hold(self.command([]))):
+            # Somebody killed the holder. The new one joins the running VMs, as they must stay on one network.
+            raise ClusterError(f"the VM network cannot be entered: {error}", hint="./build.py vm down")
+        # Also when there was a holder: who started it may have been killed before the bridge was there.
+        self.run_python("harness.bridge", "make")
 
     def add_port(self, name: str) -> str | None:
         """Give VM `name` a port of the bridge; return its tap device, None where only the relay can work.
@@ -46,11 +52,11 @@ class Namespace:
 
     def command(self, argv: Sequence[str | Path]) -> list[str]:
         """Return the argument vector that runs `argv` in the namespace, with the rights to configure it."""
-        holder = self.holder
-        if holder is None:
+        member = self.member
+        if member is None:
             raise ClusterError("the VM network does not exist", hint="it is made by ./build.py vm up")
-        enter = ["nsenter", "--target", str(holder.pid), "--net"]
-        if not Path("/proc/self/ns/user").samefile(f"/proc/{holder.pid}/ns/user"):
+        enter = ["nsenter", "--target", str(member.pid), "--net"]
+        if not Path("/proc/self/ns/user").samefile(f"/proc/{member.pid}/ns/user"):
             enter += ["--user", "--preserve-credentials"]
         return [*enter, "--", *map(str, argv)]
 
@@ -66,27 +72,33 @@ class Namespace:
         return done.stdout
 
     def _start_holder(self) -> None:
-        errors = []
+        error = ""
         for flags in (["--net"], ["--user", "--map-root-user", "--net"]):
-            holder = subprocess.Popen(
-                ["unshare", *flags, "--", *_HOLDER],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                env=processes.mark(self._group, "holder"),
-            )
-            assert holder.stdout is not None
-            assert holder.stderr is not None
-            with holder.stdout, holder.stderr:
-                if holder.stdout.readline() == b"ready\n":
-                    return
-                errors.append(holder.stderr.read().decode().strip())
-            holder.wait()
+            error = self._hold(["unshare", *flags, "--"])
+            if not error:
+                return
         raise ClusterError(
-            f"no network namespace: {errors[-1]}",
+            f"no network namespace: {error}",
             hint="run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)",
         )
+
+    def _hold(self, enter: list[str]) -> str:
+        """Start the holder by a command that enters a namespace; return what went wrong, empty if nothing."""
+        holder = subprocess.Popen(
+            [*enter, *_HOLDER],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env=processes.mark(self._group, "holder"),
+        )
+        assert holder.stdout is not None
+        assert holder.stderr is not None
+        with holder.stdout, holder.stderr:
+            if holder.stdout.readline() == b"ready\n":
+                return ""
+            error = holder.stderr.read().decode(errors="replace").strip()
+        return error or f"exit status {holder.wait()}"
 
 
 def python(module: str, *arguments: str) -> list[str]:
@@ -96,4 +108,8 @@ def python(module: str, *arguments: str) -> list[str]:
 
 def python_env() -> dict[str, str]:
     """Return the environment in which `python` finds our modules."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, _PACKAGES))}
+    before = os.environ.get("PYTHONPATH")
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([*map(str, _PACKAGES), *([before] if before else [])]),
+    }
