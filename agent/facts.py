@@ -59,6 +59,7 @@ def encode(facts: Facts) -> bytes:
 def summarise(facts: Facts) -> str:
     """Return the facts in one line for people."""
     cpu = facts.cpu
+    disks = sum(disk.size_bytes for disk in facts.disks)
     tpm = f"TPM {facts.tpm}" if facts.tpm else "no TPM"
     boot = facts.firmware.type.upper()
     if facts.firmware.secure_boot is not None:
@@ -68,8 +69,7 @@ def summarise(facts: Facts) -> str:
             _count(cpu.cores, "core")
             + (f" ({_count(cpu.threads, 'thread')})" if cpu.threads != cpu.cores else ""),
             f"{show_bytes(facts.memory_bytes)} memory",
-            _count(len(facts.disks), "disk")
-            + f" ({show_bytes(sum(disk.size_bytes for disk in facts.disks))})",
+            _count(len(facts.disks), "disk") + (f" ({show_bytes(disks)})" if disks else ""),
             _count(len(facts.nics), "NIC"),
             _count(len(facts.gpus), "GPU"),
             boot,

@@ -58,7 +58,7 @@ def verify(signature: Signature, context: str, message: bytes) -> None:
         bindings.crypto_sign_open(signature.signature + _bytes_to_sign(context, message), public_key)
     except (BadSignatureError, ValueError):
         raise ClusterError(
-            f"bad signature: node {signature.node_id} did not sign this message, or one of the two was changed"
+            f"bad signature: node {signature.node_id} did not sign this message, or it was changed since"
         ) from None
 
 
