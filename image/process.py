@@ -5,6 +5,7 @@ Standard library only: used before anything is installed.
 """
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -13,8 +14,29 @@ from pathlib import Path
 
 from agent.errors import ClusterError
 
-# What marks the line of a log that says why a program failed.
-_COMPLAINTS = ("E:", "Err:", "error:", "ERROR:", "‣ ERROR", "‣ Error", "mkosi: error", "Failed to", "fatal:")
+# What marks the line of a log that says why a program failed; the more telling marks come first.
+_COMPLAINTS = (
+    re.compile(r"No space left on device"),
+    re.compile(
+        r"Could not resolve|Temporary failure resolving|Could not connect|Connection refused"
+        r"|Connection timed out|Network is unreachable|NewConnectionError|NameResolutionError"
+    ),
+    re.compile(r"\b404\b|Hash Sum mismatch|unexpected size|NO_PUBKEY|is not signed|DO NOT MATCH THE HASHES"),
+    re.compile(r"^(E:|‣ *(ERROR|Error)|ERROR:|error:|mkosi: error|fatal:)|Failed to"),
+)
+_LONGEST = 300  # characters of a reason
+_REMEDIES = (
+    ("No space left", "make room on the disk and try again"),
+    ("404", "the mirror lacks it: try again with --refresh, or give another with --mirror URL"),
+    ("esolv", "check the network, or give a mirror that can be reached with --mirror URL"),
+    ("onnect", "check the network, or give a mirror that can be reached with --mirror URL"),
+    ("etwork", "check the network, or give a mirror that can be reached with --mirror URL"),
+    ("ash", "what was downloaded is damaged: try again, or give another mirror with --mirror URL"),
+    (
+        "unexpected size",
+        "what was downloaded is damaged: try again, or give another mirror with --mirror URL",
+    ),
+)
 
 
 def run_logged(
@@ -65,7 +87,16 @@ def run_logged(
             _end_group(process)
             raise
     if status != 0:
-        raise ClusterError(f"{what} failed: {find_reason(lines)}", hint=f"the full log is {log}")
+        raise explain_failure(what, lines, log)
+
+
+def explain_failure(what: str, lines: Sequence[str], log: Path) -> ClusterError:
+    """Return the error to tell about a program that failed after printing `lines`."""
+    reason = find_reason(lines)
+    remedy = next((text for mark, text in _REMEDIES if mark in reason), "")
+    return ClusterError(
+        f"{what} failed: {reason}", hint=f"{remedy}; the full log is {log}".removeprefix("; ")
+    )
 
 
 def _end_group(process: "subprocess.Popen[str]") -> None:
@@ -83,10 +114,8 @@ def _end_group(process: "subprocess.Popen[str]") -> None:
 
 def find_reason(lines: Sequence[str]) -> str:
     """Return the line of a program's output that most likely says why it failed."""
-    if any("No space left on device" in line for line in lines):
-        return "no space left on the disk"
-    for line in lines:
-        text = line.strip()
-        if any(text.startswith(mark) for mark in _COMPLAINTS):
-            return text.removeprefix("E:").removeprefix("‣").strip()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    for mark in _COMPLAINTS:
+        for line in lines:
+            if mark.search(line.strip()):
+                return re.sub(r"^(E:|‣ *|ERROR:|error:)\s*", "", line.strip())[:_LONGEST]
+    return next((line.strip()[:_LONGEST] for line in reversed(lines) if line.strip()), "it said nothing")
