@@ -114,6 +114,6 @@ def fingerprint_certificate(certificate: x509.Certificate) -> str:
 
 
 def fingerprint_public_key(key: rsa.RSAPublicKey) -> str:
-    """Return the SHA-256 of a public key in its DER form, which is how systemd's PCR signatures name it."""
-    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    """Return the SHA-256 of a public key (PKCS#1, DER), which is how systemd's PCR signatures name it."""
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.PKCS1)
     return hashlib.sha256(der).hexdigest()

@@ -28,7 +28,7 @@ PackageVersion = Annotated[str, Form(r"[A-Za-z0-9.+~:-]+", "a package version")]
 PoolPath = Annotated[
     str, Form(r"pool/(?!.*\.\./)[A-Za-z0-9+._~/:%-]+\.deb", "a path of the archive (pool/….deb)")
 ]
-_ROLES = (
+ROLES = (
     "disk",
     "kernel",
     "root",
@@ -39,7 +39,7 @@ _ROLES = (
     "pcr-public-key",
     "release-public-key",
 )
-Role = Annotated[str, Form("|".join(_ROLES), f"one of {', '.join(_ROLES)}")]
+Role = Annotated[str, Form("|".join(ROLES), f"one of {', '.join(ROLES)}")]
 
 
 @dataclass(frozen=True, order=True)
@@ -91,7 +91,7 @@ class Artefact:
 
 @dataclass(frozen=True)
 class KeyFingerprints:
-    """The keys that signed: minisign's identifier, SHA-256 of the certificate and of the public key (DER)."""
+    """The keys that signed: minisign's identifier, SHA-256 of certificate and of public key."""
 
     release: KeyName
     secure_boot: Sha256
