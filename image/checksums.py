@@ -9,6 +9,7 @@ from pathlib import Path
 from agent.errors import ClusterError
 
 NAME = "SHA256SUMS"
+_BLOCK = 1 << 20  # bytes read at once
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\x00-\x1f\x7f\\]+)")
 
 
@@ -16,6 +17,17 @@ def hash_file(file: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def hash_range(file: Path, offset: int, size: int) -> str:
+    """Return the SHA-256 of `size` bytes of a file from `offset` on; of fewer where the file ends before."""
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        content.seek(offset)
+        while size > 0 and (block := content.read(min(size, _BLOCK))):
+            digest.update(block)
+            size -= len(block)
+    return digest.hexdigest()
 
 
 def encode_checksums(digests: Mapping[str, str]) -> str:
