@@ -202,14 +202,14 @@ def _prepare_tools(environment: Environment, say: Say) -> None:
         say(f"building the tools tree (QEMU 10, systemd 257, OVMF, ...) in {tree}, about a minute ({why})")
 
         def make(new: Path) -> None:
+            command: list[str | Path] = [*environment.mkosi, "--directory", source, "--force"]
+            command += ["--output-directory", new]
+            command += ["--package-cache-directory", make_folder(environment.cache / "packages")]
+            command += ["--workspace-directory", make_folder(environment.cache / "workspace")]
+            if environment.mirror.archive:
+                command += ["--sandbox-tree", environment.sources]
             run_logged(
-                [
-                    *(*environment.mkosi, "--directory", source, "--force", "--output-directory", new),
-                    *("--package-cache-directory", make_folder(environment.cache / "packages")),
-                    *("--workspace-directory", make_folder(environment.cache / "workspace")),
-                    *(["--sandbox-tree", environment.sources] if environment.mirror.archive else []),
-                    "build",
-                ],
+                [*command, "build"],
                 log=environment.cache / "logs/tools.log",
                 what="building the tools tree",
                 env=environment.mkosi_variables,

@@ -108,8 +108,12 @@ def test_a_second_builder_waits_for_the_first_and_says_so(tmp_path: Path) -> Non
     said: list[str] = []
     entered = threading.Event()
 
+    def say(line: str) -> None:
+        said.append(line)
+        waiting.set()
+
     def second() -> None:
-        with lock_cache(tmp_path, lambda line: (said.append(line), waiting.set())[0]):
+        with lock_cache(tmp_path, say):
             entered.set()
 
     waiting = threading.Event()
