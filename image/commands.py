@@ -11,7 +11,6 @@ from pathlib import Path
 from agent.errors import ClusterError
 from harness import cli
 from harness.model import VmContext
-from image.bench import run_bench
 from image.builder import Build, build_image, digest_configuration
 from image.cache import locate_cache, lock_cache
 from image.environment import Environment, prepare_environment
