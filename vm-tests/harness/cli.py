@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from agent.errors import ClusterError
 from harness import attach, disks, table
-from harness.group import Group, groups, need_memory
+from harness.group import Group, GroupBusyError, groups, need_memory
 from harness.machine import BOOT_LIMIT, SHUTDOWN_LIMIT, Machine
 from harness.model import JOIN_CREDENTIAL, MEMORY, Boot, NodeSpec, VmContext
 
@@ -124,11 +124,17 @@ def _logs(args: argparse.Namespace, context: VmContext) -> int:
 
 def _down(args: argparse.Namespace, context: VmContext) -> int:
     names = [args.cluster] if args.cluster else [*groups(context.state), DEFAULT_GROUP]
+    busy = []
     for name in dict.fromkeys(names):
         group = Group(context.tools, context.state, name, say=_say)
-        with group.locked():
-            # A node that is purged needs no orderly shutdown: nothing of it is kept.
-            group.down(purge=args.purge, grace=0.0 if args.purge else SHUTDOWN_LIMIT)
+        try:
+            with group.locked():
+                # A node that is purged needs no orderly shutdown: nothing of it is kept.
+                group.down(purge=args.purge, grace=0.0 if args.purge else SHUTDOWN_LIMIT)
+        except GroupBusyError as error:
+            busy.append(error)
+    if busy:
+        raise busy[0]
     return 0
 
 

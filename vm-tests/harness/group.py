@@ -24,6 +24,10 @@ OVERHEAD = 200
 Say = Callable[[str], None]
 
 
+class GroupBusyError(ClusterError):
+    """Another process is changing the group."""
+
+
 class Group:
     """The machines under `state/name`.
 
@@ -138,7 +142,7 @@ class Group:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ClusterError(
+                raise GroupBusyError(
                     f"another command is changing the VMs of {self.name}", hint="wait until it has ended"
                 ) from None
             try:

@@ -17,7 +17,10 @@ PASS_STATUS = 123
 
 
 class Guest:
-    """The guest `name` behind a guest agent; `boot_id` is the boot that was last seen to be ready."""
+    """The guest `name` behind a guest agent.
+
+    `boot_id` is the boot that was last seen to be ready; empty once it was switched off or reset on purpose.
+    """
 
     def __init__(self, name: str, agent: GuestAgent) -> None:
         self.name = name

@@ -37,6 +37,11 @@ class Machine(Guest):
         self._console_start = self._console_size()
 
     @property
+    def group(self) -> str:
+        """Name of the group that the machine belongs to."""
+        return self._group.name
+
+    @property
     def process(self) -> processes.Process | None:
         """The QEMU process, None while the machine is off."""
         return next(iter(processes.find(self._group, f"{self.name}.qemu")), None)
@@ -67,7 +72,7 @@ class Machine(Guest):
         argv = arguments.qemu(
             self.spec,
             self.paths,
-            group=self._group.name,
+            group=self.group,
             acceleration=acceleration,
             tap=tap,
             clock=boot.clock,
@@ -102,6 +107,7 @@ class Machine(Guest):
 
     def reset(self) -> None:
         """Press the reset button."""
+        self.boot_id = ""
         self.qmp("system_reset")
 
     def reboot(self, limit: float = BOOT_LIMIT) -> None:
@@ -113,6 +119,7 @@ class Machine(Guest):
 
     def power_cut(self) -> None:
         """Pull the plug: QEMU is killed, so that what the guest has not flushed may be lost."""
+        self.boot_id = ""
         if (process := self.process) is not None:
             process.signal(signal.SIGKILL)
             process.wait(KILL_LIMIT)
@@ -135,6 +142,7 @@ class Machine(Guest):
 
     def finish(self, limit: float) -> bool:
         """Wait until the machine is off, and after `limit` seconds quit it; False if that was needed."""
+        self.boot_id = ""
         process = self.process
         orderly = process is None or (limit > 0 and process.wait(limit))
         if not orderly:
@@ -187,7 +195,7 @@ class Machine(Guest):
     def _write_credentials(self, boot: Boot) -> list[Path]:
         credentials = dict(boot.credentials)
         if self.spec.network_credential:
-            credentials["network.network.10-vm"] = arguments.network_unit(self.spec, self._group.name)
+            credentials["network.network.10-vm"] = arguments.network_unit(self.spec, self.group)
         folder = disks.private_folder(self.paths.credentials)
         for old in folder.iterdir():
             old.unlink()
