@@ -3,8 +3,7 @@
 
 facts.json (version 1) holds the hardware as the last boot found it, and is written again only when that
 changed. What changes while a machine runs (link speed, carrier, a GPU's driver) is not in it: `node-agent
-info` reads it live. Drivers load while first boot runs, and it does not wait for them: a device whose
-module is late enters the file at the next boot, and `node-agent info` shows it at once.
+info` reads it live.
 """
 
 import json

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Observe the machine, decide what is left of first boot, do it. Runs at every boot, before the network.
 
-Reads /proc and /sys; owns facts.json, firstboot.json, /etc/hostname, our line of /etc/hosts,
-/run/issue.d/10-cluster-os.issue and the kernel's host name; has agent/keystore.py make identity.json.
+Owns firstboot.json, /etc/hostname, our line of /etc/hosts, /run/issue.d/10-cluster-os.issue and the kernel's
+host name; has agent/keystore.py make identity.json.
 
 Imports only what every boot needs: a machine waits for this program before it has a network.
 """
@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from agent import facts, files, keystore, record
+from agent import files, keystore, record
 from agent.errors import ClusterError
-from agent.model import Facts, Identity
+from agent.model import Identity
 from agent.state import DEFAULT_FOLDER, State
 from agent.tree import Tree
 from firstboot.plan import Observed, Step, decide, issue, render
@@ -45,14 +45,12 @@ def set_up(place: Place) -> Identity:
     """Do what is left of first boot and return who the node is. Safe to be killed at any point."""
     files.make_folder(place.state.folder, mode=0o700)
     with files.lock(place.state.folder):
-        tree = Tree(str(place.root))
-        hardware = facts.read_facts(tree)
         stored = keystore.load(place.state.identity)
         identity = stored.identity if stored else None
-        seen = observe(place, tree, hardware, identity)
+        seen = observe(place, identity)
         steps = decide(seen)
         for number, step in enumerate(steps, 1):
-            said, identity = _do(step, place, seen, hardware, identity)
+            said, identity = _do(step, place, seen, identity)
             print(f"{number}/{len(steps)} {step.value}: {said}", flush=True)
     if identity is None:
         raise AssertionError("the plan made no identity")
@@ -60,7 +58,7 @@ def set_up(place: Place) -> Identity:
     return identity
 
 
-def observe(place: Place, tree: Tree, hardware: Facts, identity: Identity | None) -> Observed:
+def observe(place: Place, identity: Identity | None) -> Observed:
     """Return the state of the machine that `decide` needs."""
     names = [name for name, _ in render(identity, None)] if identity else []
     return Observed(
@@ -68,24 +66,17 @@ def observe(place: Place, tree: Tree, hardware: Facts, identity: Identity | None
         identity=identity,
         record=_read(place.state.record),
         record_path=str(place.state.record),
-        facts=facts.encode(hardware),
-        facts_on_disk=_read(place.state.facts),
-        kernel_hostname=tree.text(KERNEL_HOSTNAME),
+        kernel_hostname=Tree(str(place.root)).text(KERNEL_HOSTNAME),
         rendered=tuple((name, _read(place.root / name)) for name in names),
     )
 
 
-def _do(
-    step: Step, place: Place, seen: Observed, hardware: Facts, identity: Identity | None
-) -> tuple[str, Identity | None]:
+def _do(step: Step, place: Place, seen: Observed, identity: Identity | None) -> tuple[str, Identity | None]:
     """Do one step; return what was done, in words, and the identity, which the step may have made."""
     if step is Step.TIDY:
         for name in seen.leftovers:
             files.remove(place.state.folder / name)
         return f"removed {', '.join(seen.leftovers)} of an interrupted start", identity
-    if step is Step.FACTS:
-        files.replace(place.state.facts, seen.facts, mode=0o600)
-        return facts.summarise(hardware), identity
     if step is Step.IDENTITY or identity is None:
         tpm = _tpm_to_use(place)
         made = keystore.make(place.state.identity, tpm=tpm)

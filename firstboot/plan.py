@@ -19,7 +19,6 @@ class Step(Enum):
     TIDY = "temporary files"
     IDENTITY = "identity"
     HOSTNAME = "host name"
-    FACTS = "hardware facts"
     RECORD = "completion"
 
 
@@ -30,8 +29,6 @@ class Observed(NamedTuple):
     identity: Identity | None
     record: bytes | None  # firstboot.json
     record_path: str
-    facts: bytes  # what facts.json should hold
-    facts_on_disk: bytes | None
     kernel_hostname: str | None
     rendered: tuple[tuple[str, bytes | None], ...]  # what is in the files that `render` gives, in its order
 
@@ -48,7 +45,6 @@ def decide(seen: Observed) -> tuple[Step, ...]:
         Step.TIDY: bool(seen.leftovers),
         Step.IDENTITY: identity is None,
         Step.HOSTNAME: not named,
-        Step.FACTS: seen.facts != seen.facts_on_disk,
         Step.RECORD: not complete,
     }
     return tuple(step for step in Step if wanted[step])

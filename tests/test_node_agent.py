@@ -240,14 +240,12 @@ def test_a_reader_that_has_enough_causes_no_traceback() -> None:
 def test_the_ways_in_that_the_image_has_start_the_same_programs(tmp_path: Path) -> None:
     """The launchers of the image, with this checkout and this Python in the place of the image's."""
     overlay = HERE / "overlays/base/usr"
+    machine = str(make_machine(tmp_path / "machine"))
     site = Path(sys.modules["nacl"].__path__[0]).parent
     for launcher, arguments, expected in (
         (overlay / "bin/node-agent", ["status", "--state", str(tmp_path)], "no identity yet"),
-        (
-            overlay / "lib/cluster-os/clusteros-firstboot",
-            [str(make_machine(tmp_path / "m"))],
-            "this node is set up",
-        ),
+        (overlay / "lib/cluster-os/clusteros-firstboot", [machine], "this node is set up"),
+        (overlay / "lib/cluster-os/clusteros-facts", [machine], "hardware (new): 2 cores"),
     ):
         source = launcher.read_text()
         assert source.startswith("#!/usr/bin/python3 -IS\n")
