@@ -11,7 +11,7 @@ def run(argv: Sequence[str], *, stdin: bytes = b"", time_limit: float, hint: str
     """Run a program with `stdin` and return its standard output.
 
     `time_limit` in seconds. Secrets go through `stdin` and the result, never through `argv`, which every user
-    can read. Raises ClusterError with the last line of the program's standard error, and `hint`.
+    can read. Raises ClusterError with what the program wrote to standard error, and `hint`.
     """
     try:
         done = subprocess.run(
@@ -29,7 +29,7 @@ def run(argv: Sequence[str], *, stdin: bytes = b"", time_limit: float, hint: str
     except OSError as error:
         raise ClusterError(f"{argv[0]} does not start: {error.strerror}", hint=hint) from None
     if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        reason = lines[-1].strip() if lines else f"exit status {done.returncode}"
-        raise ClusterError(f"{argv[0]} failed: {reason[:300]}", hint=hint)
+        # On one line, and the end of it where it is long: the cause may stand above the consequence.
+        reason = " ".join(done.stderr.decode(errors="replace").split())[-400:]
+        raise ClusterError(f"{argv[0]} failed: {reason or f'exit status {done.returncode}'}", hint=hint)
     return done.stdout
