@@ -15,6 +15,7 @@ from image.cache import check_seal, digest_files, remove_tree, seal_tree
 from image.environment import Environment, make_folder
 from image.manifest import Manifest, read_manifest
 from image.mkosi import Order, compose_command, name_phase, trees_of
+from image.packagecache import check_archives, seal_archives
 from image.process import run_logged
 from image.progress import Phases
 from image.source import Source
@@ -80,8 +81,9 @@ def run_mkosi(order: Order, environment: Environment, scratch: Path, phases: Pha
         make_folder(trees)
         # Without a seal while mkosi works in it, an interruption is noticed by the next build.
         trees.with_name(f"{trees.name}.seal").unlink(missing_ok=True)
-    make_folder(environment.cache / "packages")
     phases.begin("start mkosi")
+    make_folder(environment.cache / "packages")
+    check_archives(environment.cache, phases.say)
 
     def follow(line: str) -> None:
         if phases.verbose:
@@ -97,6 +99,7 @@ def run_mkosi(order: Order, environment: Environment, scratch: Path, phases: Pha
         cwd=environment.project,
         each_line=follow,
     )
+    seal_archives(environment.cache)
     if order.incremental:
         seal_tree(trees, "")
     return made

@@ -17,6 +17,7 @@ from pathlib import Path
 from agent.errors import ClusterError
 from image.cache import check_seal, digest_files, make_tree
 from image.mirror import RELEASE, Mirror, write_sources
+from image.packagecache import check_archives, seal_archives
 from image.privateapt import fetch_packages, unpack_packages
 from image.process import run_logged
 from image.toolstree import ToolsTree
@@ -202,6 +203,7 @@ def _prepare_tools(environment: Environment, say: Say) -> None:
         say(f"building the tools tree (QEMU 10, systemd 257, OVMF, ...) in {tree}, about a minute ({why})")
 
         def make(new: Path) -> None:
+            check_archives(environment.cache, say)
             command: list[str | Path] = [*environment.mkosi, "--directory", source, "--force"]
             command += ["--output-directory", new]
             command += ["--package-cache-directory", make_folder(environment.cache / "packages")]
@@ -214,6 +216,7 @@ def _prepare_tools(environment: Environment, say: Say) -> None:
                 what="building the tools tree",
                 env=environment.mkosi_variables,
             )
+            seal_archives(environment.cache)
             # mkosi puts the tree below its output folder; the tree itself is what we keep.
             inner = new / "tools"
             for entry in inner.iterdir():

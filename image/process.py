@@ -22,7 +22,9 @@ _COMPLAINTS = (
         r"|Connection timed out|Network is unreachable|NewConnectionError|NameResolutionError"
     ),
     re.compile(r"\b404\b|Hash Sum mismatch|unexpected size|NO_PUBKEY|is not signed|DO NOT MATCH THE HASHES"),
-    re.compile(r"^(E:|‣ *(ERROR|Error)|ERROR:|error:|mkosi: error|fatal:)|Failed to"),
+    re.compile(r"lzma error|zlib error|corrupted filesystem tarfile|cannot access archive"),
+    re.compile(r"^(E:|‣ *(ERROR|Error)|ERROR:|error:|mkosi: error|fatal:)"),
+    re.compile(r"Failed to"),
 )
 _LONGEST = 300  # characters of a reason
 _REMEDIES = (
@@ -115,7 +117,8 @@ def _end_group(process: "subprocess.Popen[str]") -> None:
 def find_reason(lines: Sequence[str]) -> str:
     """Return the line of a program's output that most likely says why it failed."""
     for mark in _COMPLAINTS:
-        for line in lines:
+        # The last complaint is the one that ended the program; earlier ones it got over.
+        for line in reversed(lines):
             if mark.search(line.strip()):
                 return re.sub(r"^(E:|‣ *|ERROR:|error:)\s*", "", line.strip())[:_LONGEST]
     return next((line.strip()[:_LONGEST] for line in reversed(lines) if line.strip()), "it said nothing")

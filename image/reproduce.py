@@ -14,6 +14,7 @@ from image.environment import Environment, make_folder
 from image.keys import KeySet, make_keys
 from image.manifest import Manifest, Package, read_manifest
 from image.mkosi import Order
+from image.packagecache import locate_archives
 from image.packagelock import collect_packages, list_snapshots
 from image.progress import Phases
 from image.source import read_source
@@ -61,7 +62,7 @@ def collect_locked(manifest: Manifest, environment: Environment, pool: Path) -> 
     collect_packages(
         packages,
         pool,
-        caches=[environment.cache / "packages/cache/apt/archives"],
+        caches=[locate_archives(environment.cache)],
         mirror=environment.mirror,
         snapshots=list_snapshots(environment.tools, manifest.archive_epoch),
         jobs=_THREADS,
