@@ -79,8 +79,10 @@ def write_at(tools: ToolsTree, disk: Path, offset: int, data: bytes) -> None:
     source = disk.with_suffix(".patch")
     source.write_bytes(data)
     try:
-        command = f"write -s {source} {offset} {len(data)}"
-        _run(tools, ["qemu-io", "-f", "qcow2", "-c", command, disk], "write to the node's disk")
+        # qemu-io's commands know no quotes: the name is relative, so that the folder's name may have spaces.
+        command = f"write -q -s {source.name} {offset} {len(data)}"
+        argv: list[str | Path] = ["qemu-io", "-f", "qcow2", "-c", command, disk]
+        _run(tools, argv, "write to the node's disk", folder=disk.parent)
     finally:
         source.unlink()
 
@@ -101,9 +103,9 @@ def _is_gpt(path: Path) -> bool:
         return file.read(8) == b"EFI PART"
 
 
-def _run(tools: ToolsTree, argv: list[str | Path], purpose: str) -> None:
+def _run(tools: ToolsTree, argv: list[str | Path], purpose: str, folder: Path | None = None) -> None:
     done = subprocess.run(
-        tools.command(argv), stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True
+        tools.command(argv), stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True, cwd=folder
     )
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
