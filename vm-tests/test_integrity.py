@@ -13,15 +13,15 @@ from image.partitions import read_partitions
 from image.toolstree import ToolsTree
 
 VICTIM = "/usr/lib/systemd/systemd"
-_EXTENT = re.compile(r"^\s*\d+:.*\|\s*(\d+)\.\.\s*\d+", re.MULTILINE)
+# dump.erofs lists extents as `0:  0..  12576 |  12576 :  86724608..  86728704 |  4096`: logical, then physical.  # noqa: E501
+_EXTENT = re.compile(r":\s*\d+\.\.\s*\d+\s*\|\s*\d+\s*:\s*(\d+)\.\.")
 
 
 def find_in_root(tools: ToolsTree, disk: str, root_offset: int, path: str) -> int:
     """Return where in the root file system the content of a file begins, in bytes (dump.erofs)."""
     argv = ["dump.erofs", f"--offset={root_offset}", f"--path={path}", "-e", disk]
     done = subprocess.run(tools.command(argv), capture_output=True, text=True, check=False)
-    # Extents are listed as "0: logical .. end | length : physical .. end | length".
-    found = re.search(r":\s*\d+\.\.\s*\d+\s*\|\s*\d+\s*:\s*(\d+)\.\.", done.stdout)
+    found = _EXTENT.search(done.stdout)
     assert found, f"{done.stdout}\n{done.stderr}"
     return int(found[1])
 
@@ -42,5 +42,5 @@ def test_a_flipped_bit_in_the_root_is_not_run(lab: Lab, tools: ToolsTree) -> Non
     machine.wait_console("Kernel panic - not syncing", limit=60)
     said = machine.console_text()
     machine.power_cut()
-    assert "Switch Root" not in said or "login:" not in said
+    assert "login:" not in said
     assert "clusteros-firstboot" not in said, "it went on after the damage"
