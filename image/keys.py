@@ -4,7 +4,6 @@
 Owns the folder that they lie in. Nothing here writes a secret anywhere else.
 """
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -217,7 +216,7 @@ def _read(file: Path, *, secret: bool) -> bytes:
 
 def _write(file: Path, data: bytes, mode: int) -> None:
     # Closed to others from the first moment on.
-    with contextlib.closing(open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")) as out:  # noqa: PTH123
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(data)
         os.fchmod(out.fileno(), mode)
         out.flush()

@@ -12,6 +12,7 @@ from agent.errors import ClusterError
 from image.partitions import read_partitions
 from image.toolstree import ToolsTree
 
+ROOT = "a024a9ba-a895-40bf-e5cf-bdf2bc91c98a"
 SEED = "6f0ad1f1-3d6c-4b9b-8f5e-2f6b1c1a9a70"
 
 
@@ -22,19 +23,16 @@ def disk(request: pytest.FixtureRequest, tools: ToolsTree, tmp_path: Path) -> Pa
     definitions.mkdir()
     for name, text in (
         ("1", "Type=esp\nSizeMinBytes=1M\nSizeMaxBytes=1M\n"),
-        (
-            "2",
-            "Type=root-x86-64\nLabel=söme label\nUUID=a024a9ba-a895-40bf-e5cf-bdf2bc91c98a\nSizeMaxBytes=2M\n",  # noqa: E501
-        ),
+        ("2", f"Type=root-x86-64\nLabel=söme label\nUUID={ROOT}\nSizeMaxBytes=2M\n"),
         ("3", "Type=8da63339-0007-60c0-c436-083ac8230908\nSizeMaxBytes=64K\nSizeMinBytes=64K\n"),
     ):
         (definitions / f"{name}.conf").write_text(f"[Partition]\n{text}")
     disk = tmp_path / "disk.raw"
-    command = [
+    command: list[str | Path] = [
         *("systemd-repart", "--empty=create", "--size=auto", "--dry-run=no", "--no-pager", "--offline=yes"),
         *("--seed", SEED, f"--sector-size={request.param}", f"--definitions={definitions}", disk),
     ]
-    subprocess.run(tools.command(command), stdin=subprocess.DEVNULL, capture_output=True, check=True)  # type: ignore[arg-type]
+    subprocess.run(tools.command(command), stdin=subprocess.DEVNULL, capture_output=True, check=True)
     return disk
 
 
@@ -45,7 +43,7 @@ def test_partitions_are_read_with_type_label_and_place(disk: Path) -> None:
     ]
     esp, root, other = table.partitions
     assert (esp.number, esp.size) == (1, 1 << 20)
-    assert (root.label, root.uuid) == ("söme label", "a024a9ba-a895-40bf-e5cf-bdf2bc91c98a")
+    assert (root.label, root.uuid) == ("söme label", ROOT)
     assert root.offset == esp.offset + esp.size
     assert other.size == 65536
     assert other.offset + other.size <= disk.stat().st_size

@@ -32,8 +32,8 @@ def test_signing_changes_nothing_but_the_signature(stub: bytes, tmp_path: Path, 
     bare = []
     for name in ("one", "two"):
         keys = make_keys(tmp_path / name, development=True)
-        pair = ["--key", keys.secure_boot_key, "--cert", keys.secure_boot_certificate]
-        command = tools.command(["sbsign", *pair, "--output", tmp_path / "signed", tmp_path / "stub"])  # type: ignore[list-item]
+        pair: list[str | Path] = ["--key", keys.secure_boot_key, "--cert", keys.secure_boot_certificate]
+        command = tools.command(["sbsign", *pair, "--output", tmp_path / "signed", tmp_path / "stub"])
         subprocess.run(command, capture_output=True, check=True)
         signed = (tmp_path / "signed").read_bytes()
         assert len(signed) > len(stub)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole set of signed artefacts of a few MB, made with the tools that make the real ones in some 3 seconds."""  # noqa: E501
+"""A whole set of signed artefacts of a few MB, made in a second by the tools that make the real ones."""
 
 import json
 import shutil
@@ -104,7 +104,7 @@ class TinyImage:
         return Artefacts(self.directory, self.manifest, self.tools, scratch)
 
     def describe(self, changed: Manifest | None = None) -> "TinyImage":
-        """Describe and sign the files as they are now, or as `changed` says: what a thief of the key could do."""  # noqa: E501
+        """Describe and sign the files as they are now, or as `changed` says, as a thief of the key could."""
         described = changed or replace(
             self.manifest,
             artefacts=tuple(record_file(self.directory / name, role) for name, role in _ROLES.items()),
@@ -169,7 +169,7 @@ def make_disk(tools: ToolsTree, keys: KeySet, source: Path, disk: Path, *options
             "--sector-size=512",
         ),
         *(f"--private-key={keys.secure_boot_key}", f"--certificate={keys.secure_boot_certificate}"),
-        *(f"--definitions={definitions}", f"--copy-source={source}", *options, disk),  # type: ignore[arg-type]
+        *(f"--definitions={definitions}", f"--copy-source={source}", *options, str(disk)),
     )
     return next(str(each["roothash"]) for each in json.loads(answer) if each.get("roothash"))
 
