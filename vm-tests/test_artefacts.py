@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The built artefacts: within their limits, accepted by stock tools, and made of what the tests test."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from image.manifest import Manifest, read_manifest
+from image.toolstree import ToolsTree
+from image.verify import verify
+
+PROJECT = Path(__file__).parent.parent
+ARTEFACTS = PROJECT / "out/vm"
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def manifest() -> Manifest:
+    """The manifest of the image under test."""
+    return read_manifest(ARTEFACTS / "manifest.json")
+
+
+def find(manifest: Manifest, role: str) -> Path:
+    """Return the artefact that plays `role`."""
+    artefact = manifest.find_artefact(role)
+    assert artefact is not None
+    return ARTEFACTS / artefact.name
+
+
+def test_the_image_keeps_its_limits(manifest: Manifest) -> None:
+    assert find(manifest, "root").stat().st_size <= 350 * MIB
+    assert find(manifest, "kernel").stat().st_size <= 64 * MIB
+
+
+def test_our_own_verification_passes(tools: ToolsTree) -> None:
+    report = verify(ARTEFACTS, ARTEFACTS / "release.pub", tools)
+    assert report.passed, "\n".join(report.lines())
+
+
+def test_stock_tools_agree(manifest: Manifest, tools: ToolsTree) -> None:
+    commands: tuple[list[str | Path], ...] = (
+        ["minisign", "-Vm", "SHA256SUMS", "-p", "release.pub"],
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"],
+        ["sbverify", "--cert", "secureboot.crt", find(manifest, "kernel")],
+        ["veritysetup", "verify", find(manifest, "root"), find(manifest, "root-verity"), manifest.root_hash],
+    )
+    for command in commands:
+        done = subprocess.run(
+            tools.command(command), cwd=ARTEFACTS, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+
+
+def test_the_versions_under_test_are_the_versions_shipped(manifest: Manifest) -> None:
+    pins = dict(
+        re.findall(r"^([a-z0-9-]+)==(\S+)$", (PROJECT / "image/python/builder.in").read_text(), re.MULTILINE)
+    )
+    shipped = {package.name: package.version for package in manifest.packages}
+    debian = {
+        "base58": "python3-base58",
+        "cryptography": "python3-cryptography",
+        "jinja2": "python3-jinja2",
+        "pynacl": "python3-nacl",
+        "pyroute2": "python3-pyroute2",
+        "pyyaml": "python3-yaml",
+    }
+    found = {name: re.split(r"[-+]", shipped[package])[0] for name, package in debian.items()}
+    assert found == {name: pins[name] for name in debian}
+    assert [(p.name, p.version) for p in manifest.python_packages] == [("pysyncobj", "0.3.17")]
