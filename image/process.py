@@ -24,6 +24,7 @@ _COMPLAINTS = (
     re.compile(r"\b404\b|Hash Sum mismatch|unexpected size|NO_PUBKEY|is not signed|DO NOT MATCH THE HASHES"),
     re.compile(r"lzma error|zlib error|corrupted filesystem tarfile|cannot access archive"),
     re.compile(r"^(E:|‣ *(ERROR|Error)|ERROR:|error:|mkosi: error|fatal:)"),
+    re.compile(r"^‣ [^( ]"),  # mkosi's own last words; its hints stand in parentheses
     re.compile(r"Failed to"),
 )
 _LONGEST = 300  # characters of a reason

@@ -56,6 +56,11 @@ def test_programs_get_no_standard_input(tmp_path: Path) -> None:
         ("E: x\nwrite: No space left on device", "No space left on device", "make room"),
         ("E: Failed to fetch x  Hash Sum mismatch", "Hash Sum mismatch", "downloaded is damaged"),
         ("File has unexpected size (3 != 5)", "unexpected size", "downloaded is damaged"),
+        (
+            "Failed to preset unit: x is masked\n‣ Extra tree units/x not found\n",
+            "Extra tree",
+            "the full log",
+        ),
         ("all is well\nlast words\n", "last words", "the full log"),
         ("", "it said nothing", "the full log"),
     ],

@@ -50,17 +50,13 @@ def verify_lines(image: TinyImage) -> str:
     return "\n".join(report.lines())
 
 
-def test_intact_artefacts_pass_every_check(intact: TinyImage) -> None:
+def test_intact_artefacts_pass_every_check_and_stay_as_they_were(intact: TinyImage) -> None:
+    before = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in intact.directory.iterdir()}
     report = verify(intact.directory, intact.keys.release_public_key, intact.tools)
     assert report.lines()[-1] == f"passed: cluster-os 0.1.0-dev tiny, root hash {intact.manifest.root_hash}"
     assert report.passed
     assert len(report.checks) == 16
     assert any("DEVELOPMENT" in line for line in report.lines())
-
-
-def test_verification_leaves_the_artefacts_as_they_were(intact: TinyImage) -> None:
-    before = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in intact.directory.iterdir()}
-    verify(intact.directory, intact.keys.release_public_key, intact.tools)
     after = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in intact.directory.iterdir()}
     assert before == after
 
@@ -129,8 +125,9 @@ def test_a_file_too_many_is_named(image: TinyImage) -> None:
 def test_a_link_is_no_artefact(image: TinyImage, tmp_path: Path) -> None:
     shutil.move(image.path("root"), tmp_path / "root")
     image.path("root").symlink_to(tmp_path / "root")
-    assert f"{image.path('root').name}: expected a file" in verify_lines(image)
-    assert "found a symbolic link" in verify_lines(image)
+    text = verify_lines(image)
+    assert f"{image.path('root').name}: expected a file" in text
+    assert "found a symbolic link" in text
 
 
 def test_another_release_key_is_refused(intact: TinyImage, tmp_path: Path) -> None:
@@ -144,7 +141,7 @@ def test_another_release_key_is_refused(intact: TinyImage, tmp_path: Path) -> No
 
 def test_a_missing_signature_is_a_finding(image: TinyImage) -> None:
     (image.directory / "SHA256SUMS.minisig").unlink()
-    assert "SHA256SUMS.minisig: no such file" in verify_lines(image)
+    assert "SHA256SUMS.minisig: no such file" in str(signature_findings(image)[0])
 
 
 def test_a_missing_list_of_digests_ends_verification(image: TinyImage) -> None:
