@@ -13,7 +13,7 @@ from agent.errors import ClusterError
 from image.keys import make_keys
 from image.verification.disk import check_hash_tree, check_partitions, check_root_signature, check_roots
 from image.verification.findings import Artefacts, Finding
-from tests.verification.tiny_image import TinyImage, make_disk
+from tests.verification.tiny_image import TinyImage, run
 
 CHECKS = (check_partitions, check_roots, check_hash_tree, check_root_signature)
 
@@ -108,21 +108,32 @@ def test_another_root_hash_is_found(intact: TinyImage, tmp_path: Path) -> None:
     assert found[1].expected == "a signature of the root hash by secureboot.crt"
 
 
-def test_a_root_signature_by_another_key_is_found(image: TinyImage, tmp_path: Path) -> None:
-    other = make_keys(tmp_path / "other", development=True)
-    source = image.directory.parent / "source"
-    (source / "esp").mkdir(parents=True)
-    (source / "root").mkdir()
-    disk = tmp_path / "disk.raw"
-    disk.touch()
-    make_disk(image.tools, other, source, disk, "--split=yes")
-    theirs = json.loads((tmp_path / "disk.root-verity-sig.raw").read_bytes().rstrip(b"\0"))
-    ours = {**theirs, "rootHash": image.manifest.root_hash}
-    image.path("root-verity-sig").write_text(json.dumps(ours))
-    found = find(image, tmp_path / "scratch", check_root_signature)
-    assert [finding.expected for finding in found] == [
-        image.manifest.keys.secure_boot,
-        "a signature of the root hash by secureboot.crt",
+def test_a_root_signature_by_another_key_is_found_whatever_certificate_it_brings(
+    image: TinyImage, tmp_path: Path
+) -> None:
+    other, content, signed = (
+        make_keys(tmp_path / "other", development=True),
+        tmp_path / "hash",
+        tmp_path / "p7s",
+    )
+    content.write_text(image.manifest.root_hash)
+    file, scratch = image.path("root-verity-sig"), tmp_path / "scratch"
+    record = json.loads(file.read_bytes().rstrip(b"\0"))
+    for keys, expected in ((image.keys, []), (other, ["a signature of the root hash by secureboot.crt"])):
+        run(
+            *(image.tools, "openssl", "smime", "-sign", "-binary", "-noattr", "-in", content, "-out", signed),
+            *("-outform", "DER", "-inkey", keys.secure_boot_key, "-signer", keys.secure_boot_certificate),
+        )
+        file.write_text(json.dumps({**record, "signature": base64.b64encode(signed.read_bytes()).decode()}))
+        assert [finding.expected for finding in find(image, scratch, check_root_signature)] == expected
+
+
+def test_a_root_signature_that_names_another_certificate_is_found(image: TinyImage, tmp_path: Path) -> None:
+    file = image.path("root-verity-sig")
+    record = json.loads(file.read_bytes().rstrip(b"\0"))
+    file.write_text(json.dumps({**record, "certificateFingerprint": "0" * 64}))
+    assert [finding.found for finding in find(image, tmp_path / "scratch", check_root_signature)] == [
+        "0" * 64
     ]
 
 
