@@ -104,7 +104,7 @@ def explain_failure(what: str, lines: Sequence[str], log: Path) -> ClusterError:
 
 def _end_group(process: "subprocess.Popen[str]") -> None:
     """End a program and its children: asked first, so that it can clean up, then forced after 10 s."""
-    for number in (signal.SIGINT, signal.SIGKILL):
+    for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
             process.wait(timeout=10)

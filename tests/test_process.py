@@ -73,7 +73,9 @@ def test_the_most_telling_line_is_the_reason(output: str, reason: str, remedy: s
 
 def test_an_interruption_ends_the_children_too(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from image.process import run_logged\n"
+        "import signal; from pathlib import Path; from image.process import run_logged\n"
+        # A shell that starts the tests in the background has them ignore SIGINT.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"run_logged(['sh', '-c', 'cd {tmp_path}; echo $$ > pid.new; mv pid.new pid; sleep 600'],"
         f" log=Path('{tmp_path}/log'), what='work')"
     )
