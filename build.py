@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if (args.command is None) == (args.profile is None):
         parser.error("give a profile to build or a command, one of them")
-    # A polite end, as from a service manager or a closed terminal, cleans up as Ctrl-C does, also where a shell
+    # A polite end, from a service manager or a closed terminal, cleans up as Ctrl-C does, also where a shell
     # in the background has us ignore Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
