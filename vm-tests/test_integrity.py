@@ -13,7 +13,7 @@ from image.partitions import read_partitions
 from image.toolstree import ToolsTree
 
 VICTIM = "/usr/lib/systemd/systemd"
-# dump.erofs lists extents as `0:  0..  12576 |  12576 :  86724608..  86728704 |  4096`: logical, then physical.  # noqa: E501
+# dump.erofs lists an extent as `0:  0.. 12576 | 12576 : 86724608.. 86728704 | 4096`: logical | physical.
 _EXTENT = re.compile(r":\s*\d+\.\.\s*\d+\s*\|\s*\d+\s*:\s*(\d+)\.\.")
 
 

@@ -3,7 +3,6 @@
 
 import argparse
 import json
-import os
 import sys
 import time
 from typing import Any, TypeAlias
@@ -201,18 +200,3 @@ def _count(text: str) -> int:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    from pathlib import Path
-
-    from image.toolstree import ToolsTree
-
-    parser = argparse.ArgumentParser()
-    register(parser.add_subparsers(dest="command", required=True))
-    tree = ToolsTree(Path(os.environ["CLUSTEROS_TOOLS"]), Path(os.environ["CLUSTEROS_SANDBOX"]))
-    images, state = Path(os.environ["CLUSTEROS_IMAGES"]), Path(os.environ["CLUSTEROS_VMS"])
-    try:
-        sys.exit(run(parser.parse_args(), VmContext(tree, images, state)))
-    except ClusterError as error:
-        sys.exit(f"error: {error.message}\nhint: {error.hint}")

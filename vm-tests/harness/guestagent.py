@@ -36,7 +36,7 @@ class GuestAgent:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def ping(self, limit: float = 2.0) -> bool:
+    def ping(self, limit: float = ANSWER_LIMIT) -> bool:
         """True when the agent answers within `limit` seconds."""
         try:
             self.call("guest-ping", limit=limit)

@@ -56,7 +56,7 @@ class Machine(Guest):
                 return "paused"
         except qmp.QmpError:
             return "off" if self.process is None else "booting"
-        return "ready" if self.agent.ping() else "booting"
+        return "ready" if self._agent_listens() and self.agent.ping() else "booting"
 
     def start(self, namespace: Namespace, acceleration: Acceleration, boot: Boot | None = None) -> None:
         """Switch the machine on; raises ClusterError with QEMU's own words when it does not start."""
@@ -90,7 +90,7 @@ class Machine(Guest):
 
         def answered() -> str | None:
             self._check_hope()
-            boot_id = self.see_boot()
+            boot_id = self.see_boot() if self._agent_listens() else ""
             return boot_id if boot_id != after else None
 
         self.boot_id = wait_for(
@@ -133,7 +133,7 @@ class Machine(Guest):
     def ask_to_power_off(self) -> None:
         """Ask the guest's systemd, or press the power button where no agent answers."""
         try:
-            if self.agent.ping():
+            if self._agent_listens() and self.agent.ping():
                 self.execute(["systemctl", "--no-block", "poweroff"])
             else:
                 self.qmp("system_powerdown")
@@ -184,6 +184,13 @@ class Machine(Guest):
         return wait_for(
             f"{pattern!r} on the console of {self.name}", seen, limit, hint=f"look into {self.paths.console}"
         )
+
+    def _agent_listens(self) -> bool:
+        """True when a process in the guest has the agent's port open; else a request would only time out."""
+        with suppress(qmp.QmpError):
+            ports = {port["label"]: port["frontend-open"] for port in self.qmp("query-chardev")}
+            return bool(ports.get("agent"))
+        return False
 
     def _check_hope(self) -> None:
         hint = f"look into {self.paths.console}"
