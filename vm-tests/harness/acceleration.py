@@ -41,13 +41,13 @@ def detect(tools: ToolsTree) -> Acceleration:
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         missing = "is not there" if not Path("/dev/kvm").exists() else "may not be opened by this user"
         return Acceleration("tcg", f"/dev/kvm {missing}")
-    outcome = _probe(tools, "kvm")
+    outcome = probe(tools, "kvm")
     if outcome is None:
         return Acceleration("kvm", "a probe guest ran")
     return Acceleration("tcg", f"/dev/kvm opens but runs no guest: {outcome}")
 
 
-def _probe(tools: ToolsTree, name: str) -> str | None:
+def probe(tools: ToolsTree, name: str) -> str | None:
     """Run the probe guest under accelerator `name`; return what went wrong, None when it ran."""
     cpu = Acceleration(name, "").cpu
     rom = bytearray(b"\xf4" * _ROM_SIZE)

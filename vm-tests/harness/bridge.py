@@ -36,9 +36,8 @@ def make() -> None:
     _write_checksums(BRIDGE)
 
 
-def add_port(name: str) -> str | None:
-    """Add the port of VM `name`, once; return its tap device or None when it got a veth for the relay."""
-    tap = _opens(_TUN)
+def add_port(name: str, *, tap: bool) -> None:
+    """Add the port of VM `name`, once: a tap, or a veth for the relay."""
     with IPRoute() as route:
         if not route.link_lookup(ifname=name):
             if tap:
@@ -48,7 +47,6 @@ def add_port(name: str) -> str | None:
                 route.link("set", index=route.link_lookup(ifname=f"{name}-vm")[0], state="up")
             bridge = route.link_lookup(ifname=BRIDGE)[0]
             route.link("set", index=route.link_lookup(ifname=name)[0], master=bridge, state="up")
-    return name if tap else None
 
 
 def _write_checksums(name: str) -> None:
@@ -72,7 +70,9 @@ def main(arguments: list[str]) -> None:
     if arguments[0] == "make":
         make()
     else:
-        print(add_port(arguments[1]) or "")
+        tap = _opens(_TUN)
+        add_port(arguments[1], tap=tap)
+        print(arguments[1] if tap else "")
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ class Group:
 
     def add(self, spec: NodeSpec) -> Machine:
         """Make the files of a new machine; one that exists stays as it is."""
-        paths = self._paths(spec.name)
+        paths = self.paths(spec.name)
         if not paths.spec.exists():
             disks.private_folder(paths.state)
             disks.make_overlay(self._tools, self.base, spec, paths)
@@ -126,9 +126,7 @@ class Group:
         for machine in running:
             machine.finish(grace)
         # What is left belongs to nodes without a spec, or is a companion or the holder.
-        left = processes.find(self.folder)
-        for process in left:
-            process.end(grace=KILL_LIMIT)
+        processes.end_all(self.folder, grace=KILL_LIMIT)
         shutil.rmtree(self._sockets, ignore_errors=True)
         if purge and self.folder.exists():
             shutil.rmtree(self.folder)
@@ -159,10 +157,11 @@ class Group:
 
     def _machine(self, spec: NodeSpec) -> Machine:
         if spec.name not in self._machines:
-            self._machines[spec.name] = Machine(self._tools, self.folder, self._paths(spec.name), spec)
+            self._machines[spec.name] = Machine(self._tools, self.folder, self.paths(spec.name), spec)
         return self._machines[spec.name]
 
-    def _paths(self, name: str) -> NodePaths:
+    def paths(self, name: str) -> NodePaths:
+        """Where the files of node `name` are."""
         return NodePaths(self.folder / name, self._sockets, name)
 
     @staticmethod

@@ -80,6 +80,13 @@ def find(group: Path, role: str | None = None) -> list[Process]:
     return sorted(wanted, key=lambda process: process.pid)
 
 
+def end_all(group: Path, *, grace: float) -> None:
+    """End every process of a group, also those that were being started meanwhile, until there is none."""
+    while found := find(group):
+        for process in found:
+            process.end(grace=grace)
+
+
 def _read(pid: int) -> Process | None:
     try:
         data = Path(f"/proc/{pid}/environ").read_bytes()
