@@ -36,9 +36,10 @@ def run_bench(environment: Environment, keys: KeySet, output: Path, *, runs: int
         raise ClusterError(f"--runs {runs} measures nothing", hint="give 1 or more")
     check_machine(environment.cache, output)
     load = os.getloadavg()[0]
-    scratch = environment.cache / "bench"
+    folder = make_folder(environment.cache / "bench")
+    scratch = folder / "scratch"
     phases = Phases()
-    with lock_cache(make_folder(scratch.with_name("bench.lock")), phases.say), phases.show():
+    with lock_cache(folder, phases.say), phases.show():
         shutil.rmtree(scratch, ignore_errors=True)
         try:
             phases.begin("copy the project")
@@ -50,9 +51,9 @@ def run_bench(environment: Environment, keys: KeySet, output: Path, *, runs: int
             image = built.build.directory / f"{bench.order.name}.raw"
             booted = boots.measure_boots(image, debian, environment, scratch, phases, runs=runs)
             sizes = {manifest.profile: measure_sizes(built.build.directory, manifest)}
-        except ClusterError:
-            _keep_logs(scratch, environment.project / "out/logs")
-            raise
+        except ClusterError as error:
+            kept = _keep_logs(scratch, environment.project / "out/logs")
+            raise ClusterError(error.message, hint=f"{error.hint or 'look why'}; logs: {kept}") from error
         finally:
             phases.begin("tidy up")
             shutil.rmtree(scratch, ignore_errors=True)
@@ -91,9 +92,10 @@ def find_sizes(project: Path, *, besides: Collection[str]) -> dict[str, figures.
     return found
 
 
-def _keep_logs(scratch: Path, logs: Path) -> None:
+def _keep_logs(scratch: Path, logs: Path) -> str:
     for log in scratch.glob("*.log"):
         shutil.copyfile(log, make_folder(logs) / f"bench-{log.name}")
+    return str(logs / "bench-*.log")
 
 
 def _describe(

@@ -7,6 +7,7 @@ machines have the same kernel, processors, memory and firmware.
 """
 
 import re
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,6 +103,10 @@ def measure_boots(
                     phases.begin("ask systemd")
                     machine.wait_ready()
                     chain = read_chain(machine, marks.seconds[FIRST_BOOT])
+    except ClusterError:
+        for machine in group.machines():
+            shutil.copyfile(machine.paths.console, scratch / "console.log")
+        raise
     finally:
         group.down(purge=True)
     kernels = {marks.kernel for both in found.values() for marks in both}
@@ -131,7 +136,7 @@ def watch_console(machine: Machine, marks: Mapping[str, str], *, limit: float = 
     """
     begun = checked = time.monotonic()
     seen: dict[str, float] = {}
-    kernel, text = "", ""
+    kernel, raw = "", b""
     with machine.paths.console.open("rb") as console:
         while len(seen) < len(marks):
             added = console.read()
@@ -142,8 +147,9 @@ def watch_console(machine: Machine, marks: Mapping[str, str], *, limit: float = 
                     checked = now
                 time.sleep(_LOOK_AGAIN)
                 continue
-            text = text.rpartition("\n")[2] + plain(added.decode(errors="replace"))
-            for name, match in find_marks(text, marks).items():
+            # A read may end in the middle of a line, of a character, or of an escape sequence.
+            raw = raw.rpartition(b"\n")[2] + added
+            for name, match in find_marks(plain(raw.decode(errors="replace")), marks).items():
                 seen.setdefault(name, now - begun)
                 kernel = match.groupdict().get("version") or kernel
     return Marks({name: seen[name] for name in sorted(seen, key=lambda name: seen[name])}, kernel)

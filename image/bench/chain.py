@@ -12,7 +12,7 @@ FIRST_BOOT_UNIT = "clusteros-firstboot.service"
 TOP = 10
 # systemd's sd-messages.h: SD_MESSAGE_UNIT_STARTING and SD_MESSAGE_UNIT_STARTED.
 _STARTING, _STARTED = "7d4958e842da4a758f6c1cdc7b36dcc5", "39f53479d3a045ac8e11786248231fbf"
-_SPAN = re.compile(r"(?:(\d+)min )?(?:(\d+(?:\.\d+)?)s|(\d+(?:\.\d+)?)ms|(\d+)us)?")
+_SPAN = re.compile(r"(?:(\d+)min ?)?(?:(\d+(?:\.\d+)?)s|(\d+(?:\.\d+)?)ms|(\d+)us)?")
 _LINK = re.compile(r"^[ └─]*(?P<unit>\S+\.[a-z]+)(?: @(?P<at>[^+]+))?(?: ?\+(?P<took>.+))?$")
 _MANAGER = {
     "initrd": "InitRDTimestampMonotonic",

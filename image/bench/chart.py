@@ -9,59 +9,61 @@ from pygal.style import Style  # type: ignore[import-untyped]
 from image.bench.figures import Figure
 
 _MET, _MISSED = "#2e7d32", "#c62828"
-_ROW = 62  # pixels of height for each bar
+_ROW = 52  # pixels of height for each bar
+_LEGIBLE = 8  # percent of the limit from which a bar has room for its own text
 _STEP = 25  # percent between two lines of the grid
 
 
 def draw_chart(figures: Sequence[Figure], subtitle: str) -> bytes:
-    """Return the figures that have a target as an SVG: bars in percent of the target, the best at the top."""
-    aimed = [figure for figure in figures if figure.limit is not None]
-    style = Style(
-        background="white",
-        plot_background="white",
-        colors=(_MET, _MISSED),
-        opacity="0.85",
-        value_colors=("white", "white"),
-        title_font_size=19,
-        label_font_size=14,
-        major_label_font_size=14,
-        value_label_font_size=14,
-        value_font_size=14,
-        legend_font_size=14,
-        foreground_strong="#111111",
-        foreground="#222222",
-        foreground_subtle="#bbbbbb",
-    )
-    widest = max([100.0, *(figure.share for figure in aimed)])
+    """Return the figures that have a target as an SVG: bars in percent of the target, in the given order."""
+    # Rows are drawn from the bottom up.
+    rows = [figure for figure in figures if figure.limit is not None][::-1]
+    widest = max([100.0, *(figure.share for figure in rows)])
     ticks = [step * _STEP for step in range(int(widest // _STEP) + 2)]
-    chart = pygal.HorizontalStackedBar(
-        style=style,
-        title=f"Cluster-OS bench: figures in percent of their limits\n{subtitle}",
-        x_title="percent of the limit: 100 % and less meets the target",
-        width=1000,
-        height=190 + _ROW * len(aimed),
-        spacing=18,
+    chart = pygal.HorizontalBar(
+        style=Style(
+            background="white",
+            plot_background="white",
+            opacity="1",
+            value_colors=("white",),
+            title_font_size=18,
+            label_font_size=14,
+            major_label_font_size=14,
+            value_font_size=14,
+            foreground="#222222",
+            foreground_strong="#111111",
+            foreground_subtle="#dddddd",
+            major_guide_stroke_dasharray="0",
+        ),
+        title=f"Cluster-OS bench: what was measured, in percent of its limit\n{subtitle}",
+        x_title="at most 100 % meets the target",
+        width=1100,
+        height=190 + _ROW * len(rows),
         margin=24,
-        legend_at_bottom=True,
-        legend_at_bottom_columns=2,
+        spacing=14,
+        show_legend=False,
         print_values=True,
-        print_values_position="center",
         y_labels=ticks,
         y_labels_major=[100],
         range=(0, ticks[-1]),
         truncate_label=-1,
         js=(),
-        disable_xml_declaration=False,
         value_formatter=lambda value: f"{value:.0f} %",
     )
-    # Rows are drawn from the bottom up.
-    rows = aimed[::-1]
-    chart.x_labels = [f"{figure.name}: {figure.write(figure.value)}" for figure in rows]
-    for title, wanted in (("target met", True), ("target missed", False)):
-        chart.add(title, [_bar(figure) if figure.met is wanted else None for figure in rows])
+    chart.x_labels = [
+        f"{figure.name}: {figure.write(figure.value)}, limit {figure.limit:g}: "
+        + ("met" if figure.met else "MISSED")
+        for figure in rows
+    ]
+    chart.add("", [_bar(figure) for figure in rows])
     return bytes(chart.render())
 
 
 def _bar(figure: Figure) -> dict[str, object]:
-    text = f"{figure.share:.0f} % of {figure.write(figure.limit)}"
-    return {"value": round(figure.share, 1), "formatter": lambda _: text, "label": text}
+    # In a shorter bar the text would not be legible.
+    text = f"{figure.share:.0f} %" if figure.share >= _LEGIBLE else ""
+    return {
+        "value": round(figure.share, 1),
+        "color": _MET if figure.met else _MISSED,
+        "formatter": lambda _: text,
+    }

@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 from statistics import median
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -88,7 +89,9 @@ def _seconds(value: float | None) -> str:
 
 
 def _table(title: str, *columns: str, caption: str) -> Table:
-    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", pad_edge=False)
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
+    table.title_justify = table.caption_justify = "left"
+    table.title_style = "bold"
     table.add_column(columns[0])
     for name in columns[1:]:
         table.add_column(name, justify="right" if name not in ("", "part") else "left")

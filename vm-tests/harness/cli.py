@@ -167,17 +167,23 @@ def _running(args: argparse.Namespace, context: VmContext) -> Machine:
 
 def _describe(group: Group, machine: Machine) -> dict[str, Any]:
     process, state = machine.process, machine.state
-    kvm = state != "off" and machine.qmp("query-kvm")["enabled"]
     return {
         "cluster": group.name,
         "name": machine.name,
         "state": state,
         "pid": process.pid if process else None,
-        "accel": None if state == "off" else "kvm" if kvm else "tcg",
+        "accel": machine.accelerator,
         "memory": machine.spec.memory,
         "console": str(machine.paths.console),
-        "addresses": machine.addresses() if state == "ready" else [],
+        "addresses": _addresses(machine) if state == "ready" else [],
     }
+
+
+def _addresses(machine: Machine) -> list[str]:
+    try:
+        return machine.addresses()
+    except ClusterError:  # it went down since it was asked whether it is ready
+        return []
 
 
 def _ask(group: Group, machine: Machine) -> dict[str, Any]:

@@ -58,6 +58,14 @@ class Machine(Guest):
             return "off" if self.process is None else "booting"
         return "ready" if self._agent_listens() and self.agent.ping() else "booting"
 
+    @property
+    def accelerator(self) -> str | None:
+        """`kvm` or `tcg`, whatever the machine runs under; None while it is off or just being started."""
+        if self.process is not None:
+            with suppress(qmp.QmpError):
+                return "kvm" if self.qmp("query-kvm")["enabled"] else "tcg"
+        return None
+
     def start(self, namespace: Namespace, acceleration: Acceleration, boot: Boot | None = None) -> None:
         """Switch the machine on; raises ClusterError with QEMU's own words when it does not start."""
         if self.process is not None:
