@@ -114,7 +114,7 @@ def test_a_boot_is_compared_by_its_own_end() -> None:
         ("[    5.142495] systemd[1]: Running in initrd.", "initrd"),
         ("         Starting initrd-switch-root.service - Switch Root...", "root file system"),
         ("[  OK  ] Finished clusteros-firstboot.servi…dentity and Host Name of this Node.", FIRST_BOOT),
-        ("[  OK  ] Reached target multi-user.target - Multi-User System.", "multi-user.target"),
+        ("bench: multi-user.target is reached", "multi-user.target"),
     ],
 )
 def test_a_line_of_the_console_is_one_mark(line: str, mark: str) -> None:

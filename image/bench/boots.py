@@ -2,7 +2,8 @@
 """Measure first boots of our image beside first boots of a bare Debian, in turns, on fresh disks.
 
 Power-on is the moment when QEMU runs the machine. Our boot ends when systemd says on the serial console that
-`clusteros-firstboot.service` is finished, the bare one when it says that multi-user.target is reached. Both
+`clusteros-firstboot.service` is finished, the bare one when a unit that both get by a credential, and that
+waits for multi-user.target, says so there (systemd itself is silent on a console with a login prompt). Both
 machines have the same kernel, processors, memory and firmware.
 """
 
@@ -17,7 +18,7 @@ from agent.errors import ClusterError
 from harness.console import first_fatal, plain
 from harness.group import Group
 from harness.machine import BOOT_LIMIT, Machine
-from harness.model import NodeSpec
+from harness.model import Boot, NodeSpec
 from image.bench.chain import Chain, read_chain
 from image.bench.figures import Comparison
 from image.environment import Environment, make_folder
@@ -29,11 +30,19 @@ MARKS = {
     "kernel": r"Linux version (?P<version>\S+)",
     "initrd": r"Running in initrd",
     "root file system": r"Starting initrd-switch-root",
-    "multi-user.target": r"Reached target multi-user\.targ",
+    "multi-user.target": r"^\W*bench: multi-user\.target is reached",
 }
 """Lines of a console that mark a stage of a boot."""
 FIRST_BOOT = "first boot done"
 OUR_MARKS = MARKS | {FIRST_BOOT: r"Finished clusteros-firstboot\.serv"}
+# systemd.system-credentials(7): a unit, and a drop-in that has it started.
+_CREDENTIALS = {
+    "systemd.extra-unit.bench.service": (
+        b"[Unit]\nAfter=multi-user.target\n[Service]\nType=oneshot\n"
+        b"ExecStart=sh -c 'echo bench: multi-user.target is reached >/dev/console'\n"
+    ),
+    "systemd.unit-dropin.multi-user.target": b"[Unit]\nWants=bench.service\n",
+}
 _LOOK_AGAIN = 0.02
 """Seconds between two looks at a console; the error of a mark."""
 _CHECK_AGAIN = 1.0
@@ -125,7 +134,7 @@ def _boot(group: Group, image: Path, marks: Mapping[str, str]) -> tuple[Machine,
     # Whatever the first start of a group does beside is done before.
     _ = group.acceleration
     group.namespace.open()
-    group.start(machine)
+    group.start(machine, Boot(_CREDENTIALS))
     return machine, watch_console(machine, marks)
 
 
@@ -157,7 +166,7 @@ def watch_console(machine: Machine, marks: Mapping[str, str], *, limit: float = 
 
 def find_marks(text: str, marks: Mapping[str, str]) -> dict[str, re.Match[str]]:
     """Return the first match of each mark that is in `text`."""
-    found = {name: re.search(pattern, text) for name, pattern in marks.items()}
+    found = {name: re.search(pattern, text, re.MULTILINE) for name, pattern in marks.items()}
     return {name: match for name, match in found.items() if match}
 
 
