@@ -53,7 +53,7 @@ def test_a_frame_goes_through_the_relay_to_the_bridge_and_back(tmp_path: Path) -
         str(script),
         str(tmp_path / "net"),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, env=python_env(), timeout=30, check=False)  # type: ignore[arg-type]
+    done = subprocess.run(command, capture_output=True, text=True, env=python_env(), timeout=30, check=False)
     assert done.stdout == "answer to 525400000001 for 10.77.0.1\nrelay 0\n", done.stderr
 
 
