@@ -53,7 +53,7 @@ def test_the_order_of_the_keys_does_not_matter() -> None:
 
 
 def test_a_known_body_keeps_its_encoding() -> None:
-    body = {"n": None, "b": True, "i": -1, "t": "é", "x": b"\0", "l": (1, 300), "m": {}}
+    body: dict[str, Any] = {"n": None, "b": True, "i": -1, "t": "é", "x": b"\0", "l": (1, 300), "m": {}}
     assert wire.pack(body).hex() == "87a162c3a169ffa16c9201cd012ca16d80a16ec0a174a2c3a9a178c40100"
 
 
