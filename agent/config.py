@@ -10,11 +10,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agent.config_values import Kind, choice, integer, pattern, several, switch
 from agent.errors import ClusterError
 
-_ALLOWED: dict[str, dict[str, tuple[str, ...]]] = {
-    "log": {"level": ("debug", "info", "warning", "error")},
-    "identity": {"seal": ("auto", "tpm2", "none")},
+_PORT = integer(1, 65535)
+_OPEN_PORT = pattern(r"(tcp|udp)/([1-9][0-9]{0,4})", "tcp/PORT or udp/PORT")
+_ALLOWED: dict[str, dict[str, Kind]] = {
+    "log": {"level": choice("debug", "info", "warning", "error")},
+    "identity": {"seal": choice("auto", "tpm2", "none")},
+    "discovery": {"bind_port": _PORT, "rpc_port": _PORT, "mdns": switch()},
+    "networking": {
+        "interface": pattern(r"[a-z][a-z0-9_-]{0,14}", "the name of a network interface"),
+        "listen_port": _PORT,
+        "mtu": integer(0, 9000, "bytes"),
+        "keepalive": integer(0, 3600, "seconds"),
+        "open_ports": several(_OPEN_PORT, 64),
+    },
+    "election": {
+        "port": _PORT,
+        "lease": integer(3, 600, "seconds"),
+        "voter_grace": integer(1, 604800, "seconds"),
+    },
+    "metrics": {"port": _PORT},
 }
 _HERE = Path(__file__).resolve().parent.parent
 # In the image the file lies beside this package, in a checkout among the image's overlays.
@@ -36,9 +53,37 @@ class IdentityConfig(NamedTuple):
     seal: str
 
 
+class Discovery(NamedTuple):
+    bind_port: int  # of Serf, TCP and UDP, on the underlay
+    rpc_port: int  # of Serf, on the loopback device
+    mdns: bool  # look for peers on the local network
+
+
+class Networking(NamedTuple):
+    interface: str  # name of the mesh's interface
+    listen_port: int  # of WireGuard, UDP, on the underlay
+    mtu: int  # bytes; 0: found out
+    keepalive: int  # seconds; 0: none
+    open_ports: tuple[str, ...]  # what the operator opens on the underlay: tcp/PORT, udp/PORT
+
+
+class Election(NamedTuple):
+    port: int  # of Raft, TCP, on the mesh
+    lease: int  # seconds for which a role is lent
+    voter_grace: int  # seconds after which a dead voter is replaced
+
+
+class Metrics(NamedTuple):
+    port: int  # TCP, on the mesh
+
+
 class Config(NamedTuple):
     log: Log
     identity: IdentityConfig
+    discovery: Discovery
+    networking: Networking
+    election: Election
+    metrics: Metrics
 
 
 def read_config(state: Path, environment: Mapping[str, str]) -> Config:
@@ -59,7 +104,7 @@ def merge(sources: list[Source], errors: list[str] | None = None) -> Config:
     Raises ClusterError with all `errors` that reading found and all that is found here, a line each.
     """
     errors = list(errors or ())
-    merged: dict[str, dict[str, str]] = {section: {} for section in _ALLOWED}
+    merged: dict[str, dict[str, Any]] = {section: {} for section in _ALLOWED}
     for source in sources:
         errors += _check(source, merged)
     missing = [f"{s}.{key}" for s, keys in _ALLOWED.items() for key in keys if key not in merged[s]]
@@ -70,7 +115,14 @@ def merge(sources: list[Source], errors: list[str] | None = None) -> Config:
         raise ClusterError(
             "\n  ".join((f"there {count} in the configuration:", *errors)), hint="correct each and try again"
         )
-    return Config(Log(**merged["log"]), IdentityConfig(**merged["identity"]))
+    return Config(
+        Log(**merged["log"]),
+        IdentityConfig(**merged["identity"]),
+        Discovery(**merged["discovery"]),
+        Networking(**merged["networking"]),
+        Election(**merged["election"]),
+        Metrics(**merged["metrics"]),
+    )
 
 
 def environment_source(environment: Mapping[str, str]) -> Source:
@@ -88,7 +140,7 @@ def environment_source(environment: Mapping[str, str]) -> Source:
     return Source("environment", values)
 
 
-def _check(source: Source, merged: dict[str, dict[str, str]]) -> list[str]:
+def _check(source: Source, merged: dict[str, dict[str, Any]]) -> list[str]:
     """Put the good values of `source` into `merged` and return a line for each other one."""
     errors = []
     for section, values in source.values.items():
@@ -100,13 +152,14 @@ def _check(source: Source, merged: dict[str, dict[str, str]]) -> list[str]:
             errors.append(f"{source.name}: {section}: must hold keys; there are {', '.join(keys)}")
             continue
         for key, value in values.items():
-            allowed = keys.get(key) if isinstance(key, str) else None
-            if allowed is None:
+            kind = keys.get(key) if isinstance(key, str) else None
+            if kind is None:
                 errors.append(f"{source.name}: {section}.{key}: no such key; there are {', '.join(keys)}")
-            elif value not in allowed:
-                errors.append(f"{source.name}: {section}.{key}: {value!r} is not one of {', '.join(allowed)}")
-            else:
-                merged[section][key] = value
+                continue
+            try:
+                merged[section][key] = kind.parse(value)
+            except ValueError:
+                errors.append(f"{source.name}: {section}.{key}: {value!r} is not {kind.allowed}")
     return errors
 
 
