@@ -61,10 +61,12 @@ def test_the_versions_under_test_are_the_versions_shipped(manifest: Manifest) ->
     debian = {
         "base58": "python3-base58",
         "cryptography": "python3-cryptography",
+        "dnspython": "python3-dnspython",
         "jinja2": "python3-jinja2",
         "pynacl": "python3-nacl",
         "pyroute2": "python3-pyroute2",
         "pyyaml": "python3-yaml",
+        "zeroconf": "python3-zeroconf",
     }
     found = {name: re.split(r"[-+]", shipped[package])[0] for name, package in debian.items()}
     assert found == {name: pins[name] for name in debian}
