@@ -29,7 +29,7 @@ class Ticket:
     expires: int | None  # Unix seconds; None: never
     founder: bool  # a founding medium: its holder founds alone, all others only join
     signer: bytes  # Ed25519 public key, 32 bytes
-    signature: bytes  # 64 bytes
+    signature: bytes = field(repr=False)  # 64 bytes
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Credential:
 
     cluster_id: str  # 26 characters, base32 of 16 random bytes in lower case
     name: str
-    gossip_key: bytes  # 32 bytes
+    gossip_key: bytes = field(repr=False)  # 32 bytes
     operator_key: bytes  # Ed25519 public key, 32 bytes
     ticket: Ticket
     machines: int  # planned number of machines; 0: only a founder founds
@@ -136,6 +136,7 @@ class Secret:
     name: str
     version: int
     sealed: Mapping[str, bytes]
+    role: str | None = None  # the role whose lease holder alone may write it; None: whoever may commit
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,8 @@ class Ledger:
     wanted_voters: int = 1
     policy: Policy = Policy.AUTO
     allowlist: tuple[str, ...] = ()
-    approved: frozenset[str] = frozenset()
+    settings: int = 0  # revision of the last change of policy and allowlist; 0: they are the genesis's
+    approved: frozenset[str] = frozenset()  # NODE_ID, or NODE_ID.HARDWARE as in Peer.name
     removed: Mapping[str, int] = field(default_factory=dict)  # node ID -> revision of its removal
     leases: Mapping[str, Lease] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
