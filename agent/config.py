@@ -92,10 +92,19 @@ def read_config(state: Path, environment: Mapping[str, str]) -> Config:
     Raises ClusterError with all that is wrong in all layers, a line each.
     """
     errors: list[str] = []
-    defaults = next((path for path in _DEFAULTS if path.exists()), _DEFAULTS[0])
-    files = [(defaults, True), (state / "node.yaml", False)]
-    sources = [_read_file(path, required, errors) for path, required in files]
-    return merge([*sources, environment_source(environment)], errors)
+    return merge(read_sources(state, environment, errors), errors)
+
+
+def read_sources(state: Path, environment: Mapping[str, str], errors: list[str]) -> list[Source]:
+    """Return the layers of the node with this state folder, the strongest last; `errors` gets lines."""
+    defaults, machine = _read_defaults(errors), _read_file(state / "node.yaml", None, errors)
+    return [defaults, machine, environment_source(environment)]
+
+
+def check_file(path: Path) -> Config:
+    """Return what a node would use that had `path` as its node.yaml; ClusterError with all that is wrong."""
+    errors: list[str] = []
+    return merge([_read_defaults(errors), _read_file(path, "there is no such file", errors)], errors)
 
 
 def merge(sources: list[Source], errors: list[str] | None = None) -> Config:
@@ -163,14 +172,19 @@ def _check(source: Source, merged: dict[str, dict[str, Any]]) -> list[str]:
     return errors
 
 
-def _read_file(path: Path, required: bool, errors: list[str]) -> Source:
+def _read_defaults(errors: list[str]) -> Source:
+    defaults = next((path for path in _DEFAULTS if path.exists()), _DEFAULTS[0])
+    return _read_file(defaults, "it is missing from the image", errors)
+
+
+def _read_file(path: Path, missing: str | None, errors: list[str]) -> Source:
     import yaml  # noqa: PLC0415  first boot reads a configuration on the first boot only
 
     try:
         content = yaml.safe_load(path.read_bytes())
     except FileNotFoundError:
-        if required:
-            errors.append(f"{path}: it is missing from the image")
+        if missing:
+            errors.append(f"{path}: {missing}")
         content = None
     except OSError as error:
         errors.append(f"{path}: {(error.strerror or str(error)).lower()}")
