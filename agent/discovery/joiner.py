@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run joins beside the loop, as one may take as long as a TCP connection takes to fail.
+
+One thread an address, a few at a time: an address that does not answer must not delay the others.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from agent.discovery.join_plan import AT_ONCE
+from agent.errors import ClusterError
+
+
+class Joiner:
+    """Joins by `join` (SerfRpc.join) and calls `on_result(address, error)`; an empty error is a success.
+
+    `on_result` is called by a thread of its own; it must be quick and must not raise.
+    """
+
+    def __init__(self, join: Callable[[Sequence[str]], int], on_result: Callable[[str, str], None]) -> None:
+        self._join = join
+        self._on_result = on_result
+        self._running: set[str] = set()
+        self._lock = threading.Lock()
+
+    def start(self, address: str) -> bool:
+        """Begin to join `address`; False when it is being joined, or too many are."""
+        with self._lock:
+            if address in self._running or len(self._running) >= AT_ONCE:
+                return False
+            self._running.add(address)
+        threading.Thread(target=self._run, args=(address,), name="join", daemon=True).start()
+        return True
+
+    def _run(self, address: str) -> None:
+        error = ""
+        try:
+            self._join([address])
+        except ClusterError as failure:
+            error = failure.message
+        finally:
+            with self._lock:
+                self._running.discard(address)
+        self._on_result(address, error)
