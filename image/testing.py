@@ -10,6 +10,8 @@ from pathlib import Path
 
 from agent.errors import ClusterError
 
+_CLUSTER_TESTS = "tests/cluster"
+"""Real agents in network namespaces: seconds each, too long for every save."""
 _PYTHON_FOLDERS = ("build.py", "agent", "firstboot", "image", "tests", "vm-tests")
 
 
@@ -28,9 +30,10 @@ def list_steps(*, full: bool, arguments: Sequence[str] = ()) -> list[Step]:
         Step("lint", (python, "-m", "ruff", "check", "--quiet", ".")),
         Step("format", (python, "-m", "ruff", "format", "--check", "--quiet", ".")),
         Step("types", (python, "-m", "mypy", "--no-error-summary", *_PYTHON_FOLDERS)),
-        Step("tests", (python, "-m", "pytest", "tests", *arguments)),
+        Step("tests", (python, "-m", "pytest", "tests", f"--ignore={_CLUSTER_TESTS}", *arguments)),
     ]
     if full:
+        steps.append(Step("cluster tests", (python, "-m", "pytest", _CLUSTER_TESTS, *arguments)))
         steps.append(Step("VM tests", (python, "-m", "pytest", "vm-tests", *arguments)))
     return steps
 
