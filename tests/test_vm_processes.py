@@ -65,3 +65,18 @@ def test_a_process_that_does_not_want_to_end_is_killed(tmp_path: Path) -> None:
         processes.end_all(tmp_path, grace=0.2)
     assert child.wait(10) == -signal.SIGKILL
     assert processes.find(tmp_path) == []
+
+
+def test_a_process_is_found_also_while_it_turns_into_another_program(tmp_path: Path) -> None:
+    script = tmp_path / "again"
+    script.write_text('#!/bin/sh\ntest "$1" = 0 && exec sleep 60\nexec "$0" $(($1 - 1))\n')
+    script.chmod(0o755)
+    child = subprocess.Popen([script, "300"], env=processes.mark(tmp_path, "node1.qemu"))
+    try:
+        wait_for("the first program", lambda: processes.find(tmp_path), 10)
+        name = Path(f"/proc/{child.pid}/comm")
+        while name.read_text() != "sleep\n":
+            assert processes.Process(child.pid, str(tmp_path), "node1.qemu").alive
+    finally:
+        child.kill()
+        child.wait()

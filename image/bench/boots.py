@@ -114,7 +114,8 @@ def measure_boots(
                     chain = read_chain(machine, marks.seconds[FIRST_BOOT])
     except ClusterError:
         for machine in group.machines():
-            shutil.copyfile(machine.paths.console, scratch / "console.log")
+            if machine.paths.console.exists():
+                shutil.copyfile(machine.paths.console, scratch / "console.log")
         raise
     finally:
         group.down(purge=True)

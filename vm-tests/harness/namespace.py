@@ -16,8 +16,9 @@ from harness import processes
 
 _PACKAGES = [Path(__file__).parents[1], Path(__file__).parents[2]]
 # `ready` is written when the namespaces exist and the ids are mapped, as unshare starts its program after
-# that.
-_HOLDER = ["sh", "-c", "echo ready; exec sleep infinity"]
+# that. From then on it is one and the same program: while a process turns into another one, its environment,
+# and with it our mark, cannot be read.
+_HOLDER = [sys.executable, "-IS", "-c", "import signal; print('ready', flush=True); signal.pause()"]
 
 
 class Namespace:

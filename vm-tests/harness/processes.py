@@ -19,6 +19,9 @@ GROUP = "CLUSTEROS_VM_GROUP"
 ROLE = "CLUSTEROS_VM_ROLE"
 """Environment variable: what the process is, `holder` or `node1.qemu`, `node1.tpm`, `node1.relay`."""
 
+_EXEC_LOOKS = 100
+"""How often an empty environment is looked at again; some 2 ms, many times what execve(2) takes."""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -90,6 +93,13 @@ def end_all(group: Path, *, grace: float) -> None:
 def _read(pid: int) -> Process | None:
     try:
         data = Path(f"/proc/{pid}/environ").read_bytes()
+        for _ in range(_EXEC_LOOKS):
+            # Empty in a process that right now turns into another program. Kernel threads and zombies, whose
+            # environment is empty too, have no program.
+            if data or not Path(f"/proc/{pid}/exe").exists():
+                break
+            os.sched_yield()
+            data = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:  # gone, or somebody else's
         return None
     variables = dict(part.split(b"=", 1) for part in data.split(b"\0") if b"=" in part)
