@@ -20,6 +20,7 @@ from image import arguments  # noqa: E402
 from image.cache import locate_cache, lock_cache  # noqa: E402
 from image.environment import prepare_python  # noqa: E402
 from image.mirror import find_mirror  # noqa: E402
+from image.oserrors import explain_refusal  # noqa: E402
 
 
 def compose_parser() -> argparse.ArgumentParser:
@@ -44,6 +45,14 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def tell(error: ClusterError) -> int:
+    """Tell the user what went wrong and what to do; returns the exit status."""
+    say(f"error: {error.message}")
+    if error.hint:
+        say(f"hint: {error.hint}")
+    return 1
+
+
 def main(argv: list[str]) -> int:
     """Run one command; the exit status is 0 done, 1 an error was told, 2 wrong usage, 130 interrupted."""
     parser = compose_parser()
@@ -60,23 +69,28 @@ def main(argv: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        cache, args.found_mirror = locate_cache(PROJECT), find_mirror(args.mirror)
+        cache = locate_cache(PROJECT)
+        # Byte code goes to the cache: loading is quicker, and the checkout, which images take, stays clean.
+        sys.pycache_prefix, sys.dont_write_bytecode = str(cache / "bytecode"), False
+        args.found_mirror = find_mirror(args.mirror, cache / "mirror.json")
         with lock_cache(cache, say):
             prepare_python(PROJECT, cache, args.found_mirror, say)
         from image import commands  # noqa: PLC0415 - it needs the packages that were just prepared
 
         return commands.run(args, PROJECT)
     except ClusterError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return 1
+        return tell(error)
     except KeyboardInterrupt:
         print("interrupted: nothing was changed in the output", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        refusal = explain_refusal(error)
+        if refusal is None:
+            raise
+        return tell(refusal)
 
 
 if __name__ == "__main__":

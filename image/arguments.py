@@ -31,7 +31,10 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     verify = commands.add_parser("verify", help="check artefacts against a release key")
     verify.add_argument("directory", metavar="DIR", type=Path)
     verify.add_argument(
-        "--key", metavar="PUBKEY", type=Path, required=True, help="release.pub, in minisign's format"
+        "--key",
+        metavar="PUBKEY",
+        type=Path,
+        help="the publisher's release.pub, in minisign's format (default: this checkout's development key)",
     )
     again = commands.add_parser(
         "reproduce", help="build again from the recorded packages and compare every byte"

@@ -22,7 +22,7 @@ from image.reproduce import lock_order, reproduce
 from image.source import choose_version, read_source
 from image.summary import show_build
 from image.testing import list_steps, run_steps
-from image.verify import verify
+from image.verify import choose_key, verify
 
 _DEVELOPMENT_KEYS = Path("keys/dev")
 
@@ -114,9 +114,12 @@ def _make_keys(args: argparse.Namespace, _project: Path) -> int:
 
 
 def _verify(args: argparse.Namespace, project: Path) -> int:
+    key = choose_key(args.key, project / _DEVELOPMENT_KEYS / "release.pub")
     environment = _prepare(args, project)
 
-    report = verify(args.directory, args.key, environment.tools)
+    report = verify(args.directory, key, environment.tools)
+    if not args.key:
+        print(f"note: checked against this checkout's development key {key}; others' need --key PUBKEY")
     for line in report.lines():
         print(line)
     return 0 if report.passed else 1

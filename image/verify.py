@@ -63,6 +63,21 @@ class Report:
         return text
 
 
+def choose_key(given: Path | None, development: Path) -> Path:
+    """Return the public key to trust: the `given` one, or else that of this checkout's `development` keys.
+
+    Never the one beside the artefacts: whoever changed them can have changed it too.
+    """
+    if given:
+        return given
+    if not development.exists():
+        raise ClusterError(
+            "there is no release key to check against, as this checkout has no development keys",
+            hint="give the publisher's with --key PUBKEY; one that lies beside the artefacts proves nothing",
+        )
+    return development
+
+
 def verify(directory: Path, public_key: Path, tools: ToolsTree) -> Report:
     """Check all artefacts in `directory` against the minisign public key in the file `public_key`.
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.errors import ClusterError
+from image.verify import choose_key
+
 PROJECT = Path(__file__).parent.parent
 
 
@@ -48,6 +51,11 @@ def build(*arguments: str, cache: Path | None = None, before: tuple[str, ...] = 
     return done.returncode, done.stderr.splitlines()
 
 
+def with_mount(mount: str) -> tuple[str, ...]:
+    """Return what runs build.py where `mount`, a command, was run, which nobody else sees."""
+    return ("unshare", "--mount", "sh", "-ec", f'{mount}; exec "$@"', "sh")
+
+
 def test_an_unknown_profile_is_refused() -> None:
     status, lines = build("--profile", "vn")
     assert status == 1
@@ -65,6 +73,48 @@ def test_an_output_that_cannot_be_written_is_refused() -> None:
     status, lines = build("--profile", "vm", "--output", "/proc/out/vm")
     assert status == 1
     assert lines[-2].startswith("error: cannot write the output folder /proc/out")
+
+
+def test_an_output_on_a_read_only_disk_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    read_only = f"mount -t tmpfs -o ro,size=1M tmpfs {tmp_path}/disk"
+    status, lines = build(
+        "--profile", "vm", "--output", str(tmp_path / "disk/vm"), before=with_mount(read_only)
+    )
+    assert status == 1
+    assert lines[-2] == f"error: cannot write the output folder {tmp_path}/disk: Read-only file system"
+    assert lines[-1] == "hint: give another with --output DIR"
+
+
+def test_an_output_on_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    small = f"mount -t tmpfs -o size=1M tmpfs {tmp_path}/disk"
+    status, lines = build("--profile", "vm", "--output", str(tmp_path / "disk/vm"), before=with_mount(small))
+    assert status == 1
+    assert lines[-2] == f"error: building needs 8 GiB of free disk, and {tmp_path}/disk has 0.0 GiB"
+    assert lines[-1].startswith("hint: make room")
+
+
+def test_a_full_disk_under_the_cache_is_told(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    full = f"mount -t tmpfs -o size=64K tmpfs {tmp_path}/disk"
+    status, lines = build("--profile", "vm", cache=tmp_path / "disk/cache", before=with_mount(full))
+    assert status == 1
+    assert "No space left on device" in lines[-2]
+    assert lines[-1].startswith("hint: make room on the disk and try again")
+
+
+def test_artefacts_without_a_key_to_trust_are_not_verified(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="no release key to check against") as caught:
+        choose_key(None, tmp_path / "release.pub")
+    assert "--key PUBKEY" in caught.value.hint
+    given = tmp_path / "given.pub"
+    assert choose_key(given, tmp_path / "release.pub") == given
+
+
+def test_verification_without_a_key_trusts_the_development_key_alone(tmp_path: Path) -> None:
+    (tmp_path / "release.pub").touch()
+    assert choose_key(None, tmp_path / "release.pub") == tmp_path / "release.pub"
 
 
 def test_development_keys_make_no_release() -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Debian mirror comes from the machine, or from the user."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,17 @@ def test_sources_name_our_release_signed_by_debians_keys(tmp_path: Path) -> None
 def test_without_a_mirror_mkosis_own_default_is_left(tmp_path: Path) -> None:
     write_sources(Mirror(), tmp_path / "mkosi.sources")
     assert not (tmp_path / "mkosi.sources").exists()
+
+
+def test_apts_answer_is_kept_as_long_as_its_configuration_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = find_mirror(None, tmp_path / "mirror.json")
+    kept = json.loads((tmp_path / "mirror.json").read_text())
+    (tmp_path / "mirror.json").write_text(json.dumps(kept | {"archive": "http://kept.example.org/debian"}))
+    assert find_mirror(None, tmp_path / "mirror.json").archive == "http://kept.example.org/debian"
+    (tmp_path / "apt.conf").touch()
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    assert find_mirror(None, tmp_path / "mirror.json") == asked
+    (tmp_path / "mirror.json").write_text("damaged")
+    assert find_mirror(None, tmp_path / "mirror.json") == asked
