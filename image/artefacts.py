@@ -14,8 +14,10 @@ from agent.errors import ClusterError
 from image import checksums, manifest, minisign, packages, sbom
 from image.environment import MKOSI_VERSION, Environment
 from image.keys import load_release_key
+from image.licences import collect_licences, read_python_licences
 from image.manifest import Artefact, Manifest, Package, PartitionRecord, PythonPackage
 from image.mkosi import Order, trees_of
+from image.packagerecords import recall_packages
 from image.packages import Installed
 from image.partitions import read_partitions
 from image.source import Source
@@ -50,7 +52,6 @@ class Contents:
 
 def describe_build(made: Path, new: Path, order: Order, source: Source, environment: Environment) -> Manifest:
     """Move mkosi's files from `made` into the folder `new`, and add all that describes and signs them."""
-    contents = _find_contents(made, order, environment)
     for ending in ROLES:
         shutil.move(made / f"{order.name}{ending}", new / f"{order.name}{ending}")
         (new / f"{order.name}{ending}").chmod(0o644)
@@ -69,7 +70,13 @@ def describe_build(made: Path, new: Path, order: Order, source: Source, environm
     }
     with ThreadPoolExecutor() as threads:
         partitions = threads.submit(_hash_partitions, new / f"{order.name}.raw")
-        artefacts = list(threads.map(_record, [new / name for name in roles], roles.values()))
+        records = threads.map(_record, [new / name for name in roles], roles.values())
+        contents = _find_contents(made, order, environment)
+        licences = {
+            **collect_licences(contents.root, new / f"{order.name}.root.raw", environment.tools),
+            **read_python_licences(environment.site_packages),
+        }
+        artefacts = list(records)
     found = Manifest(
         format=manifest.FORMAT,
         image_id="cluster-os",
@@ -91,7 +98,7 @@ def describe_build(made: Path, new: Path, order: Order, source: Source, environm
         keys=keys.fingerprints,
         tools=_read_tools(environment),
     )
-    (new / sbom.NAME).write_text(sbom.encode_sbom(found))
+    (new / sbom.NAME).write_text(sbom.encode_sbom(found, licences))
     found = manifest.parse_manifest(
         manifest.encode_manifest(replace(found, artefacts=(*artefacts, _record(new / sbom.NAME, "sbom"))))
     )
@@ -170,7 +177,8 @@ def _find_contents(made: Path, order: Order, environment: Environment) -> Conten
             order.archive_epoch,
         )
     lists = next(trees_of(environment, order.profile).glob("*.metadata.cache/lib/apt/lists"))
-    both = packages.collect_packages({*root, *initrd}, lists)
+    memory = environment.cache / "records" / f"{order.profile}.json"
+    both = recall_packages({*root, *initrd}, lists, memory)
     records = {(p.name, p.version, p.architecture): p for p in both}
     return Contents(
         packages.join_packages(root, records),

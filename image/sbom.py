@@ -8,8 +8,10 @@ import datetime
 import json
 import re
 import uuid
+from collections.abc import Collection, Mapping
 from urllib.parse import quote
 
+from image.licences import is_spdx
 from image.manifest import Manifest, Package, PythonPackage
 
 NAME = "sbom.cdx.json"
@@ -18,15 +20,19 @@ _DISTRIBUTION = "trixie"
 _NAMESPACE = uuid.UUID("f7c3a1d2-56f1-4d5e-9a2c-0d1c8b6d3f27")
 
 
-def encode_sbom(manifest: Manifest) -> str:
-    """Return the SBOM of the image that `manifest` describes, as JSON."""
+def encode_sbom(manifest: Manifest, licences: Mapping[str, Collection[str]] | None = None) -> str:
+    """Return the SBOM of the image that `manifest` describes, as JSON.
+
+    `licences` holds those that are known, by the name of the source package or of the Python package.
+    """
+    known = licences or {}
     places: dict[Package | PythonPackage, list[str]] = {}
     for place, packages in (("root", manifest.packages), ("initrd", manifest.initrd_packages)):
         for package in packages:
             places.setdefault(package, []).append(place)
     for python_package in manifest.python_packages:
         places[python_package] = ["root"]
-    components = [_describe(package, where) for package, where in places.items()]
+    components = [_describe(package, where, known) for package, where in places.items()]
     components.sort(key=lambda component: str(component["bom-ref"]))
     subject = f"{manifest.image_id}@{manifest.version}"
     time = datetime.datetime.fromtimestamp(manifest.source_date_epoch, datetime.UTC)
@@ -75,7 +81,9 @@ def name_package(package: Package | PythonPackage) -> str:
     return f"pkg:deb/debian/{name}@{version}?arch={package.architecture}&distro={_DISTRIBUTION}"
 
 
-def _describe(package: Package | PythonPackage, places: list[str]) -> dict[str, object]:
+def _describe(
+    package: Package | PythonPackage, places: list[str], licences: Mapping[str, Collection[str]]
+) -> dict[str, object]:
     properties = [{"name": "cluster-os:in", "value": place} for place in places]
     if isinstance(package, Package):
         properties += [
@@ -84,6 +92,11 @@ def _describe(package: Package | PythonPackage, places: list[str]) -> dict[str, 
         ]
     else:
         properties += [{"name": "cluster-os:filename", "value": package.filename}]
+    found = licences.get(package.source if isinstance(package, Package) else package.name, ())
+    declared = [
+        {"license": {"id" if is_spdx(name) else "name": name, "acknowledgement": "declared"}}
+        for name in sorted(found)
+    ]
     return {
         "bom-ref": name_package(package),
         "type": "library",
@@ -91,5 +104,6 @@ def _describe(package: Package | PythonPackage, places: list[str]) -> dict[str, 
         "version": package.version,
         "purl": name_package(package),
         "hashes": [{"alg": "SHA-256", "content": package.sha256}],
+        **({"licenses": declared} if declared else {}),
         "properties": properties,
     }
