@@ -14,7 +14,7 @@ from image.artefacts import describe_build
 from image.cache import check_seal, digest_files, remove_tree, seal_tree
 from image.environment import Environment, make_folder
 from image.manifest import Manifest, read_manifest
-from image.mkosi import Order, compose_command, name_phase, trees_of
+from image.mkosi import FIRST_PHASE, Order, compose_command, name_phase, trees_of
 from image.packagecache import check_archives, seal_archives
 from image.process import run_logged
 from image.progress import Phases
@@ -78,10 +78,10 @@ def run_mkosi(order: Order, environment: Environment, scratch: Path, phases: Pha
         if trees.exists() and check_seal(trees, ""):
             phases.say(f"{trees} is damaged or was left half made: it is made again")
             remove_tree(trees)
+        # Should mkosi be interrupted while it changes them, they no longer match their seal; trees that it
+        # only read stay good, and the build after a failed one need not begin from nothing.
         make_folder(trees)
-        # Without a seal while mkosi works in it, an interruption is noticed by the next build.
-        trees.with_name(f"{trees.name}.seal").unlink(missing_ok=True)
-    phases.begin("start mkosi")
+    phases.begin(FIRST_PHASE)
     make_folder(environment.cache / "packages")
     check_archives(environment.cache, phases.say)
 

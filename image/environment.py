@@ -43,7 +43,7 @@ class Environment:
     @property
     def mkosi_variables(self) -> dict[str, str]:
         """Environment of a mkosi process."""
-        return {"PYTHONPATH": str(self.cache / "mkosi" / _DIST_PACKAGES), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {"PYTHONPATH": str(self.cache / "mkosi" / _DIST_PACKAGES)}
 
     @property
     def sources(self) -> Path:
@@ -123,6 +123,8 @@ def prepare_environment(project: Path, cache: Path, mirror: Mirror, say: Say) ->
     _prepare_tools(environment, say)
     os.environ["CLUSTEROS_TOOLS"] = str(environment.tools.root)
     os.environ["CLUSTEROS_SANDBOX"] = str(sandbox)
+    os.environ["CLUSTEROS_SITE_PACKAGES"] = str(environment.site_packages)
+    os.environ["PYTHONPATH"] += os.pathsep + str(environment.site_packages)
     return environment
 
 

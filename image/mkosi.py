@@ -8,6 +8,8 @@ from image.environment import Environment
 from image.keys import KeySet
 from image.manifest import Package
 
+FIRST_PHASE = "start mkosi"
+"""Name of the phase before mkosi says what it does."""
 # Lines of mkosi's output that begin a phase worth showing, and our name for it. mkosi marks steps with "‣".
 _PHASES = (
     ("Syncing package manager metadata", "read package lists"),

@@ -22,13 +22,20 @@ _COMPLAINTS = (
         r"|Connection timed out|Network is unreachable|NewConnectionError|NameResolutionError"
     ),
     re.compile(r"\b404\b|Hash Sum mismatch|unexpected size|NO_PUBKEY|is not signed|DO NOT MATCH THE HASHES"),
+    re.compile(
+        r"not enough bytes were received|IncompleteRead|Undetermined Error|Connection closed prematurely"
+        r"|Error reading from server"
+    ),
     re.compile(r"lzma error|zlib error|corrupted filesystem tarfile|cannot access archive"),
     re.compile(r"^(E:|‣ *(ERROR|Error)|ERROR:|error:|mkosi: error|fatal:)"),
     re.compile(r"^‣ [^( ]"),  # mkosi's own last words; its hints stand in parentheses
     re.compile(r"Failed to"),
 )
 _LONGEST = 300  # characters of a reason
+_ENDED_EARLY = "the download ended early: try again, or give another mirror with --mirror URL"
 _REMEDIES = (
+    *((mark, _ENDED_EARLY) for mark in ("not enough bytes", "IncompleteRead", "Undetermined", "prematurely")),
+    ("reading from server", _ENDED_EARLY),
     ("No space left", "make room on the disk and try again"),
     ("404", "the mirror lacks it: try again with --refresh, or give another with --mirror URL"),
     ("esolv", "check the network, or give a mirror that can be reached with --mirror URL"),

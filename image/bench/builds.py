@@ -22,7 +22,7 @@ from image.builder import Build, build_image, digest_configuration
 from image.cache import lock_cache, remove_tree
 from image.environment import Environment, make_folder
 from image.keys import KeySet
-from image.mkosi import Order, compose_command, name_phase, trees_of
+from image.mkosi import FIRST_PHASE, Order, compose_command, name_phase, trees_of
 from image.packagecache import check_archives
 from image.process import run_logged
 from image.progress import Phases
@@ -74,7 +74,7 @@ class Bench:
         command = compose_command(self.order, self.bare, output=output, scratch=workspace)
         begun = time.monotonic()
         with phases.show():
-            phases.begin("start mkosi")
+            phases.begin(FIRST_PHASE)
             run_logged(
                 command,
                 log=self.scratch / "mkosi.log",
