@@ -18,6 +18,7 @@ from agent.control.protocol import MAX_ANSWER, MAX_REQUEST
 from agent.control.server import ControlServer
 from agent.errors import ClusterError
 from tests.example_status import NODES
+from tests.otheruser import NOBODY, do_as_other_user
 
 LIMIT = 20.0  # seconds for anything here
 
@@ -93,41 +94,26 @@ def test_the_socket_is_closed_to_others(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
-def ask_as(uid: int, folder: Path, name: str, line: bytes) -> bytes:
-    """Return the answer to another user, whom `folder` lets in."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.chdir(folder)
-            os.setresuid(uid, uid, uid)
-            with connect(Path(name)) as connection:
-                connection.sendall(line)
-                os.write(writing, connection.makefile("rb").readline())
-        finally:
-            # Whatever happened, this is no second run of the tests.
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as answer:
-        found = answer.read()
-    os.waitpid(child, 0)
-    return found
-
-
 def test_other_users_are_refused_even_where_the_socket_is_open_to_them(
     tmp_path: Path, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel says who connects, not the client."""
-    path, other = tmp_path / "agent.sock", 65534
+    path = tmp_path / "agent.sock"
     if os.geteuid() != 0:
         # Then nobody here can become somebody else, but the agent can be.
-        monkeypatch.setattr(os, "geteuid", lambda: other)
-        other = os.getuid()
+        monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
     running = ControlServer(path, agent.handle)
+    monkeypatch.undo()
+
+    def leave() -> bytes:
+        with connect(Path(path.name)) as connection:
+            connection.sendall(b'{"request": "leave"}\n')
+            return connection.makefile("rb").readline()
+
     try:
         path.chmod(0o666)
         tmp_path.chmod(0o755)
-        answer = ask_as(other, tmp_path, path.name, b'{"request": "leave"}\n')
+        answer = do_as_other_user(tmp_path, leave)
     finally:
         running.close()
     assert json.loads(answer) == {"ok": False, "error": "only root may ask the agent", "hint": "run as root"}

@@ -59,7 +59,10 @@ def advice(status: NodeStatus) -> str:
     if status.phase is Phase.REMOVED:
         return "it was removed for good; to use the machine again as a new node, wipe its /var"
     if status.phase is Phase.QUARANTINED:
-        return "this disk is a copy, or was moved: put it back, or wipe its /var to make a new node"
+        return (
+            "a copied disk: switch the machine off, or wipe its /var to make it a new node; the same machine "
+            f"with a new board: on a member, node-agent approve {status.node_id}"
+        )
     return ""
 
 
