@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What always holds of the ledger, whatever commands come in whatever order, late, doubled or damaged."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent import wire
+from agent.cluster import Lease, Ledger, Policy
+from agent.errors import ClusterError
+from agent.membership import commands
+from agent.membership.ledger import begin, reduce
+from agent.membership.ledger_file import check_ledger, decode_ledger, encode_ledger
+from tests.small_cluster import HARDWARE, NODES, OTHER_HARDWARE, admit, make_genesis
+
+# An author of a command: what it does with the ledger as it saw it, which may be an old one.
+Author = Callable[[Ledger], bytes]
+ROLES, SECRETS = ("web", "mail"), ("token", "web/key")
+GENESIS = {policy: make_genesis(policy) for policy in (Policy.AUTO, Policy.APPROVE)}
+
+_node = st.sampled_from(NODES)
+_nodes = st.lists(_node, unique=True, max_size=6)
+_role = st.sampled_from(ROLES)
+_epoch = st.integers(1, 4)
+_hardware = st.sampled_from([None, OTHER_HARDWARE])
+
+
+def _renew(role: str, epoch: int | None, node: str) -> Author:
+    """Renew as the holder of what was seen, or as somebody with an epoch of his own."""
+
+    def author(seen: Ledger) -> bytes:
+        lease = seen.leases.get(role)
+        if epoch is None and lease and lease.holder:
+            return commands.lease_renew(role, lease.holder, lease.epoch)
+        return commands.lease_renew(role, node, epoch or 1)
+
+    return author
+
+
+def _release(role: str, node: str, epoch: int) -> Author:
+    def author(seen: Ledger) -> bytes:
+        lease = seen.leases.get(role)
+        return commands.lease_release(role, (lease and lease.holder) or node, lease.epoch if lease else epoch)
+
+    return author
+
+
+def _vote(node: str) -> Author:
+    return lambda seen: commands.set_voters(set(seen.voters) ^ {node})
+
+
+def _share(name: str, nodes: list[str], role: str | None, epoch: int) -> Author:
+    return lambda seen: commands.put_secret(
+        seen, name, b"secret", nodes or list(seen.members), role=role, epoch=epoch
+    )
+
+
+def _damage(author: Author, place: int, mask: int) -> Author:
+    def damaged(seen: Ledger) -> bytes:
+        data = bytearray(author(seen))
+        data[place % len(data)] ^= mask
+        return bytes(data)
+
+    return damaged
+
+
+_members = st.one_of(
+    st.builds(lambda node, hw: lambda seen: admit(seen, node, hw), _node, _hardware),
+    st.builds(lambda node, hw: lambda _: commands.approve(node, hw or HARDWARE[node]), _node, _hardware),
+    st.builds(lambda node: lambda _: commands.approve(node), _node),
+    st.builds(lambda node, hw: lambda seen: admit(seen, node, hw), _node, st.none()),
+    st.builds(lambda node: lambda _: commands.forget(node), _node),
+    st.builds(lambda node: lambda _: commands.remove(node), _node),
+)
+_others = st.one_of(
+    st.builds(_vote, _node),
+    st.builds(lambda nodes: lambda _: commands.set_voters(nodes[:5]), _nodes),
+    st.builds(lambda nodes: lambda s: commands.recover(s.generation + 1, nodes[:5]), _nodes),
+    st.builds(_share, st.sampled_from(SECRETS), st.just([]) | _nodes, st.none() | _role, _epoch),
+    st.builds(_share, st.sampled_from(["gossip", "raft", "admission"]), st.just([]), st.none(), st.just(0)),
+    st.builds(lambda n: lambda _: commands.settings(Policy.AUTO, (), n), st.sampled_from([1, 3, 5])),
+)
+_leases = st.one_of(
+    st.builds(lambda role, node: lambda s: commands.lease_grant(s, role, node), _role, _node),
+    st.builds(lambda role, node: lambda s: commands.lease_grant(s, role, node), _role, _node),
+    st.builds(_renew, _role, st.none(), _node),
+    st.builds(_renew, _role, st.none() | _epoch, _node),
+    st.builds(_release, _role, _node, _epoch),
+)
+_sound = st.sampled_from([_members, _members, _others, _leases]).flatmap(lambda kind: kind)
+_authors = st.one_of(
+    _sound,
+    _sound,
+    _sound,
+    st.builds(_damage, _sound, st.integers(0, 400), st.integers(1, 255)),
+    st.builds(lambda data: lambda _: data, st.binary(max_size=40)),
+)
+
+
+def _list(authors: st.SearchStrategy[Author]) -> st.SearchStrategy[list[tuple[Author, int]]]:
+    """Return histories: each command with how many ledgers ago its author looked."""
+    return st.lists(st.tuples(authors, st.sampled_from([0, 0, 0, 1, 4])), min_size=10, max_size=40)
+
+
+_histories = st.one_of(_list(_authors), _list(_leases), _list(_members), _list(_others | _leases))
+_policies = st.sampled_from(sorted(GENESIS, key=lambda policy: policy.value))
+History = list[tuple[Author, int]]
+
+
+def play(policy: Policy, history: History) -> tuple[list[Ledger], list[bytes]]:
+    """Return the ledgers that a history gives, the first one included, and its commands."""
+    ledgers, log = [begin(GENESIS[policy])], []
+    for author, ago in history:
+        command = author(ledgers[max(0, len(ledgers) - 1 - ago)])
+        ledger, result = reduce(ledgers[-1], command, GENESIS[policy])
+        assert result.revision == ledger.revision == ledgers[-1].revision + result.applied
+        assert result.applied or ledger is ledgers[-1]
+        if result.applied:
+            check_basis(ledgers[-1], wire.unpack(command))
+        ledgers.append(ledger)
+        log.append(command)
+    return ledgers, log
+
+
+def check_basis(old: Ledger, command: dict[str, Any]) -> None:
+    """Check that an applied command was made for the ledger that it met."""
+    lease = old.leases.get(command.get("role") or "", Lease("", None, 0, 0))
+    if command["c"] == "lease_grant":
+        assert (lease.epoch, lease.renewal) == (command["epoch"], command["renewal"])
+    fenced = command["c"] == "put_secret" and command["role"]
+    if fenced or command["c"] in ("lease_renew", "lease_release"):
+        assert lease.epoch == command["epoch"]
+        assert lease.holder in old.members
+    if command["c"] == "admit":
+        for box in command["secrets"]:
+            assert box["version"] == old.secrets[box["name"]].version
+
+
+def check_state(ledger: Ledger) -> None:
+    assert ledger.members
+    assert 1 <= len(ledger.voters) <= 5
+    assert set(ledger.voters) <= ledger.members.keys()
+    assert list(ledger.voters) == sorted(set(ledger.voters))
+    assert not ledger.members.keys() & ledger.removed.keys()
+    assert len({member.ipv4 for member in ledger.members.values()}) == len(ledger.members)
+    assert not {entry.partition(".")[0] for entry in ledger.approved} & ledger.removed.keys()
+    for secret in ledger.secrets.values():
+        assert secret.sealed.keys() <= ledger.members.keys()
+    for lease in ledger.leases.values():
+        assert lease.holder is None or lease.holder in ledger.members or lease.holder in ledger.removed
+
+
+def check_step(old: Ledger, new: Ledger) -> None:
+    assert old.removed.items() <= new.removed.items()
+    assert new.generation - old.generation in (0, 1)
+    if new.generation == old.generation:
+        assert len(set(old.voters) ^ set(new.voters)) <= 1
+    for node_id in old.members.keys() & new.members.keys():
+        assert old.members[node_id].ipv4 == new.members[node_id].ipv4
+    for name, secret in old.secrets.items():
+        assert new.secrets[name].version - secret.version in (0, 1)
+        assert secret.role in (None, new.secrets[name].role)
+    for role, lease in old.leases.items():
+        after = new.leases[role]
+        if after.epoch == lease.epoch:
+            # One epoch has one holder, who may only give it up.
+            assert after.holder in (lease.holder, None)
+            assert after.renewal - lease.renewal in (0, 1)
+            assert after == lease or after.renewal > lease.renewal
+        else:
+            assert after.epoch == lease.epoch + 1
+            assert after.holder in old.members
+
+
+@settings(max_examples=100, deadline=None)
+@given(_policies, _histories)
+def test_no_history_breaks_what_always_holds(policy: Policy, history: History) -> None:
+    ledgers, _ = play(policy, history)
+    for ledger in ledgers:
+        check_state(ledger)
+    for old, new in pairwise(ledgers):
+        check_step(old, new)
+    check_ledger(ledgers[-1], GENESIS[policy], ledgers[0].genesis)
+
+
+@settings(max_examples=30, deadline=None)
+@given(_policies, _histories, st.integers(0, 25))
+def test_replicas_agree_to_the_byte_also_from_a_snapshot(policy: Policy, history: History, cut: int) -> None:
+    ledgers, log = play(policy, history)
+    replica = begin(GENESIS[policy])
+    for number, command in enumerate(log):
+        if number == cut:
+            replica = decode_ledger(encode_ledger(replica), "SNAPSHOT")
+        replica, _ = reduce(replica, command, GENESIS[policy])
+    assert replica == ledgers[-1]
+    assert encode_ledger(replica) == encode_ledger(ledgers[-1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(_policies, _histories, st.integers(min_value=0), st.integers(1, 255))
+def test_each_damaged_byte_of_a_ledger_is_noticed(
+    policy: Policy, history: History, place: int, mask: int
+) -> None:
+    data = bytearray(encode_ledger(play(policy, history)[0][-1]))
+    data[place % len(data)] ^= mask
+    try:
+        decode_ledger(bytes(data), "FILE")
+    except ClusterError as error:
+        assert "FILE is damaged" in error.message
+    else:
+        raise AssertionError("the damage was not noticed")
+
+
+_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.binary(max_size=40)
+    | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_command_with_any_value_in_any_field_is_applied_or_refused(data: st.DataObject) -> None:
+    genesis = GENESIS[Policy.AUTO]
+    ledger = begin(genesis)
+    body = wire.unpack(data.draw(_sound)(ledger))
+    name = data.draw(st.sampled_from(sorted(body)))
+    value: Any = data.draw(_values)
+    changed, result = reduce(ledger, wire.pack({**body, name: value}), genesis)
+    check_state(changed)
+    assert result.reason
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_ledger_file_with_any_value_in_any_field_is_read_or_refused(data: st.DataObject) -> None:
+    body = wire.unpack(encode_ledger(begin(GENESIS[Policy.AUTO]))[32:])
+    name = data.draw(st.sampled_from(sorted(body)))
+    packed = wire.pack({**body, name: data.draw(_values)})
+    whole = wire.digest("cluster/ledger", packed) + packed
+    try:
+        ledger = decode_ledger(whole, "FILE")
+    except ClusterError:
+        return
+    assert encode_ledger(ledger) == whole
+
+
+@given(st.binary(max_size=100))
+def test_garbage_is_no_ledger(data: bytes) -> None:
+    for whole in (data, wire.digest("cluster/ledger", data) + data):
+        try:
+            decode_ledger(whole, "FILE")
+        except ClusterError:
+            continue
+        raise AssertionError("garbage was read as a ledger")
