@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.discovery.query_size import QUERY_BYTES
 from agent.discovery.serf_records import (
-    MAX_PAYLOAD_BYTES,
     MembersChanged,
     QueryAnswer,
     QueryDone,
@@ -160,7 +160,7 @@ def test_no_body_does_anything_but_give_a_record_of_ours_or_none(body: dict[byte
     assert all(member.name and member.address and 0 <= member.port < 65536 for member in members)
     for event in (read_event(body), read_answer(1, body)):
         if isinstance(event, QueryReceived | QueryAnswer | UserEvent):
-            assert len(event.payload) <= MAX_PAYLOAD_BYTES
+            assert len(event.payload) <= QUERY_BYTES
     assert all(isinstance(group, str) for group in read_stats(body))
 
 
@@ -198,4 +198,4 @@ def test_events_are_told_apart() -> None:
     assert read_answer(9, {b"Type": b"done", b"From": b"", b"Payload": None}) == QueryDone(9)
     answer = {b"Type": b"response", b"From": b"n", b"Payload": b"y"}
     assert read_answer(9, answer) == QueryAnswer(9, "n", b"y")
-    assert read_answer(9, {**answer, b"Payload": bytes(MAX_PAYLOAD_BYTES + 1)}) is None
+    assert read_answer(9, {**answer, b"Payload": bytes(QUERY_BYTES + 1)}) is None

@@ -17,10 +17,10 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from agent.discovery.query_size import QUERY_BYTES
 from agent.errors import ClusterError
 
 GOSSIP_KEY_BYTES = 32
-QUERY_BYTES = 1280  # a packet of memberlist carries 1400 bytes, less its own and Serf's headers
 _LEVELS = {"debug": "DEBUG", "info": "INFO", "warning": "WARN", "error": "ERR"}
 
 

@@ -13,11 +13,11 @@ import ipaddress
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from agent.discovery.query_size import QUERY_BYTES
 from agent.errors import ClusterError
 
 MAX_NAME_CHARACTERS = 128  # Serf's own limit for names, serf/serf.go
 MAX_TAGS = 64
-MAX_PAYLOAD_BYTES = 1280  # query_size_limit in agent/discovery/serf_config.py
 _STATUSES = ("none", "alive", "leaving", "left", "failed")
 
 
@@ -158,7 +158,7 @@ def _payload(value: object) -> bytes | None:
     """Return the payload, which Serf writes as nil when it is empty; None when it is no payload."""
     if value is None:
         return b""
-    return value if isinstance(value, bytes) and len(value) <= MAX_PAYLOAD_BYTES else None
+    return value if isinstance(value, bytes) and len(value) <= QUERY_BYTES else None
 
 
 def _is_number(value: object, end: int) -> bool:

@@ -93,6 +93,7 @@ class SerfRpc:
     ) -> int:
         """Ask all nodes, or those with the Serf names `nodes`, and return the number of this query.
 
+        For the size of a payload see agent/discovery/query_size.py; Serf refuses what is larger.
         QueryAnswer, QueryAcknowledged (with `ack`) and, after `seconds`, QueryDone with that number go to
         `on_event`, maybe before this returns. A node answers once at most.
         """
