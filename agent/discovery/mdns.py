@@ -32,8 +32,8 @@ _LOOK_SECONDS = 1.0
 _RESOLVE_MILLISECONDS = 3000
 _CLOSE_SECONDS = 3.0
 _MAX_LOOKUPS = 32
-# What a machine on the LAN may make us remember; beyond that we start anew.
-_MAX_CACHED_NAMES = 2000
+# Records that machines on the LAN may make us remember; beyond that we start anew.
+MAX_REMEMBERED = 2000
 
 
 def mark_cluster(gossip_key: bytes) -> str:
@@ -64,6 +64,7 @@ class Mdns:
         self._on_found = on_found
         self._instance = secrets.token_hex(16)
         self._error = ""
+        self._remembered = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end: asyncio.Event | None = None
         self._ready = threading.Event()
@@ -76,6 +77,11 @@ class Mdns:
     def error(self) -> str:
         """Why nothing is announced at the moment; empty: nothing is wrong."""
         return self._error
+
+    @property
+    def remembered(self) -> int:
+        """Records of other machines that are held, as counted at the last look."""
+        return self._remembered
 
     def start(self) -> None:
         self._thread.start()
@@ -98,7 +104,8 @@ class Mdns:
         while not self._end.is_set():
             try:
                 addresses = list_addresses()
-                if responder and (addresses != using or _is_flooded(responder.zeroconf)):
+                self._remembered = _count_records(responder) if responder else 0
+                if responder and (addresses != using or self._remembered > MAX_REMEMBERED):
                     await self._shut(responder)
                     responder = None
                 if responder is None and addresses:
@@ -172,5 +179,5 @@ class Mdns:
                 self._on_found(address, info.port)
 
 
-def _is_flooded(zeroconf: Zeroconf) -> bool:
-    return len(zeroconf.cache.cache) > _MAX_CACHED_NAMES
+def _count_records(responder: AsyncZeroconf) -> int:
+    return sum(map(len, responder.zeroconf.cache.cache.values()))
