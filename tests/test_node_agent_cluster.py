@@ -234,9 +234,7 @@ def test_remove_says_what_it_removes_and_takes_a_host_name(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     agent.run("remove", HOSTNAMES[1])
-    assert (
-        f"member {NODES[1]} ({HOSTNAMES[1]}, which leads, alive) will be removed" in capsys.readouterr().err
-    )
+    assert f"member {NODES[1]} ({HOSTNAMES[1]}, the leader, alive) will be removed" in capsys.readouterr().err
     assert agent.run("remove", "--yes", HOSTNAMES[1]) == 0
     assert agent.asked == [{"request": "remove", "node": NODES[1]}]
 

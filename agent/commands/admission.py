@@ -94,8 +94,8 @@ def _read_credential(name: str) -> str:
 def _describe(node: str, status: NodeStatus) -> str:
     for member in status.members:
         if member.node_id == node:
-            place = ", which leads," if member.leader else ", a voter," if member.voter else ""
-            return f"member {node} ({member.hostname}{place} {member.state})"
+            place = ("the leader",) if member.leader else ("a voter",) if member.voter else ()
+            return f"member {node} ({', '.join((member.hostname, *place, member.state))})"
     return f"node {node}"
 
 

@@ -47,7 +47,10 @@ def notices(status: NodeStatus) -> tuple[str, ...]:
 def advice(status: NodeStatus) -> str:
     """Return what a person has to do next in this phase; empty where nothing."""
     if status.phase is Phase.WAITING:
-        return "give this machine a join credential (docs/cluster.md), or here: node-agent join FILE"
+        return (
+            "give this machine the join credential of a cluster (./build.py cluster credential NAME), "
+            "or here: node-agent join FILE"
+        )
     if status.phase is Phase.FORMING and status.cluster is not None:
         if status.cluster.machines:
             majority = status.cluster.machines // 2 + 1

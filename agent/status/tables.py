@@ -62,15 +62,17 @@ def members(status: NodeStatus) -> str:
         for member in status.members
     ]
     parts = [table(("NODE", "HOST NAME", "ADDRESS", "STATE", "SINCE", "RAFT", "MESH"), rows)] if rows else []
-    if status.pending:
+    for node in status.pending:
         # Whole, as people compare them before they approve.
-        waiting = [(node.node_id, node.fingerprint, node.reason) for node in status.pending]
-        parts.append("waiting for approval:\n" + table(("NODE", "FINGERPRINT", "REASON"), waiting))
+        parts.append(
+            f"waiting for approval\n  node         {node.node_id}\n  fingerprint  {node.fingerprint}\n"
+            f"  hardware     {node.hardware}\n  reason       {node.reason}"
+        )
     if status.clones:
         clones = [(clone.node_id, clone.hardware, clone.address) for clone in status.clones]
-        parts.append("clones, kept out:\n" + table(("NODE", "HARDWARE", "ADDRESS"), clones))
+        parts.append("clones, kept out\n" + table(("NODE", "HARDWARE", "ADDRESS"), clones))
     if status.removed:
-        parts.append("removed:\n" + "\n".join(status.removed))
+        parts.append("removed\n  " + "\n  ".join(status.removed))
     return "\n\n".join(parts) or "no members: this node knows of no cluster yet"
 
 
