@@ -11,17 +11,20 @@ the body. The context that is signed, `cluster/...`, is known to both sides and 
 purpose, so that a message of one protocol is none in another. An envelope says who signed it, not when, nor
 to whom: what must be fresh or addressed says so in the body.
 
-`Fields` reads a body that came from elsewhere: each field with its type and bounds, and nothing beside them.
+A body that came from elsewhere is read by `Fields` (agent/fields.py).
 """
 
 import hashlib
-from typing import Any, TypeVar
+from typing import Any
 
 import msgpack
 
 from agent.errors import ClusterError
-from agent.identity import identity_of_node_id, identity_of_public_key
+from agent.fields import Fields
+from agent.node_ids import node_id_of, public_key_of
 from agent.signature import Signature, sign, verify
+
+__all__ = ["Fields", "digest", "open", "pack", "seal", "unpack"]
 
 MAX_DEPTH = 8
 MAX_BLOB = 64 << 10  # bytes of an envelope or a body that is fetched in parts
@@ -29,9 +32,6 @@ MAX_QUERY = 1200  # bytes of an envelope that travels as one Serf query or answe
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 OVERHEAD = PUBLIC_KEY_BYTES + SIGNATURE_BYTES
-
-T = TypeVar("T")
-Bytes = bytes  # `Fields` has a method of that name
 
 
 def pack(body: dict[str, Any]) -> bytes:
@@ -62,7 +62,7 @@ def seal(seed: bytes, context: str, body: dict[str, Any]) -> bytes:
     """Return the envelope of `body`, signed for `context` by the node key of `seed` (32 bytes)."""
     message = pack(body)
     signature = sign(seed, context, message)
-    return identity_of_node_id(signature.node_id).public_key + signature.signature + message
+    return public_key_of(signature.node_id) + signature.signature + message
 
 
 def open(data: bytes, context: str, limit: int = MAX_BLOB) -> tuple[str, dict[str, Any]]:
@@ -72,7 +72,7 @@ def open(data: bytes, context: str, limit: int = MAX_BLOB) -> tuple[str, dict[st
     """
     if not OVERHEAD <= len(data) <= limit:
         raise ClusterError(f"an envelope has {OVERHEAD} to {limit} bytes, not {len(data)}")
-    node_id = identity_of_public_key(data[:PUBLIC_KEY_BYTES]).node_id
+    node_id = node_id_of(data[:PUBLIC_KEY_BYTES])
     message = data[OVERHEAD:]
     verify(Signature(node_id, context, data[PUBLIC_KEY_BYTES:OVERHEAD]), context, message)
     return node_id, unpack(message, limit)
@@ -106,130 +106,3 @@ def _sorted(value: object, depth: int) -> object:
 def _encodable(text: str) -> bool:
     # Lone surrogates have no UTF-8.
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-class Fields:
-    """Reads a body field by field; every method raises ClusterError that names `where` and the field.
-
-    Each field must be there; one that may be missing is nil, which `nil` asks for first. `done` refuses what
-    was not read. Bounds are inclusive.
-    """
-
-    def __init__(self, body: dict[str, Any], where: str) -> None:
-        self._body = body
-        self._where = where
-        self._read: set[str] = set()
-
-    def nil(self, name: str) -> bool:
-        """Tell whether the field is nil, and so needs no further reading."""
-        return self._take(name) is None
-
-    def boolean(self, name: str) -> bool:
-        return self._of(name, bool, "a boolean")
-
-    def integer(self, name: str, low: int, high: int) -> int:
-        value = self._of(name, int, "an integer")
-        if not low <= value <= high:
-            raise self._bad(name, f"must be {low} to {high}")
-        return value
-
-    def text(self, name: str, *, max: int, min: int = 1) -> str:
-        """Return printable text of `min` to `max` characters: a person may see it on a terminal."""
-        return self._printable(name, self._of(name, str, "text"), min, max)
-
-    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
-        value = self._of(name, str, "text")
-        if value not in allowed:
-            raise self._bad(name, f"must be one of: {', '.join(allowed)}")
-        return value
-
-    def bytes(self, name: str, *, exactly: int | None = None, max: int | None = None) -> Bytes:
-        return self._sized(name, self._of(name, Bytes, "bytes"), exactly, max)
-
-    def hexadecimal(self, name: str, *, exactly: int) -> str:
-        """Return `exactly` raw bytes in hexadecimal digits, as hashes and fingerprints are held."""
-        return self.bytes(name, exactly=exactly).hex()
-
-    def node(self, name: str) -> str:
-        """Return the node ID whose public key (32 raw bytes) the field holds."""
-        return self._node(name, self._of(name, Bytes, "bytes"))
-
-    def texts(self, name: str, *, most: int, max: int) -> tuple[str, ...]:
-        """Return at most `most` texts of 1 to `max` characters each."""
-        return tuple(
-            self._printable(name, self._is(name, v, str, "texts"), 1, max) for v in self._items(name, most)
-        )
-
-    def many_bytes(
-        self, name: str, *, most: int, exactly: int | None = None, max: int | None = None
-    ) -> tuple[Bytes, ...]:
-        return tuple(
-            self._sized(name, self._is(name, value, Bytes, "bytes"), exactly, max)
-            for value in self._items(name, most)
-        )
-
-    def nodes(self, name: str, *, most: int) -> tuple[str, ...]:
-        """Return at most `most` node IDs, in the order sent; each is 32 raw bytes."""
-        return tuple(
-            self._node(name, self._is(name, value, Bytes, "bytes")) for value in self._items(name, most)
-        )
-
-    def map(self, name: str) -> "Fields":
-        """Return the reader of a map inside."""
-        return Fields(self._of(name, dict, "a map"), f"{self._where}: {name}")
-
-    def maps(self, name: str, *, most: int) -> "tuple[Fields, ...]":
-        return tuple(
-            Fields(self._is(name, value, dict, "maps"), f"{self._where}: {name}[{index}]")
-            for index, value in enumerate(self._items(name, most))
-        )
-
-    def done(self) -> None:
-        """Raise ClusterError when the body holds a field that was not asked for."""
-        unknown = sorted(self._body.keys() - self._read)
-        if unknown:
-            raise ClusterError(f"{self._where}: unknown field {unknown[0][:40]!r}")
-
-    def _take(self, name: str) -> object:
-        self._read.add(name)
-        if name not in self._body:
-            raise ClusterError(f"{self._where}: no field {name!r}")
-        return self._body[name]
-
-    def _of(self, name: str, kind: type[T], what: str) -> T:
-        return self._is(name, self._take(name), kind, what)
-
-    def _is(self, name: str, value: object, kind: type[T], what: str) -> T:
-        # `type`, not isinstance: a boolean is no integer here.
-        if not isinstance(value, kind) or type(value) is not kind:
-            raise self._bad(name, f"must be {what}")
-        return value
-
-    def _items(self, name: str, most: int) -> list[object]:
-        items = self._of(name, list, "a list")
-        if len(items) > most:
-            raise self._bad(name, f"has more than {most} entries")
-        return items
-
-    def _printable(self, name: str, value: str, min: int, max: int) -> str:
-        if not min <= len(value) <= max:
-            raise self._bad(name, f"must have {min} to {max} characters")
-        if not value.isprintable():
-            raise self._bad(name, "has characters that cannot be printed")
-        return value
-
-    def _sized(self, name: str, value: Bytes, exactly: int | None, max: int | None) -> Bytes:
-        if exactly is not None and len(value) != exactly:
-            raise self._bad(name, f"must have {exactly} bytes")
-        if max is not None and len(value) > max:
-            raise self._bad(name, f"has more than {max} bytes")
-        return value
-
-    def _node(self, name: str, value: Bytes) -> str:
-        try:
-            return identity_of_public_key(value).node_id
-        except ClusterError:
-            raise self._bad(name, "is not the public key of a node") from None
-
-    def _bad(self, name: str, why: str) -> ClusterError:
-        return ClusterError(f"{self._where}: field {name!r} {why}")
