@@ -15,6 +15,7 @@ from agent.membership import commands
 from agent.membership.ledger import begin, reduce
 from agent.membership.ledger_file import check_ledger, decode_ledger, encode_ledger
 from tests.small_cluster import HARDWARE, NODES, OTHER_HARDWARE, admit, make_genesis
+from tests.wire_values import wire_values
 
 # An author of a command: what it does with the ledger as it saw it, which may be an old one.
 Author = Callable[[Ledger], bytes]
@@ -214,17 +215,6 @@ def test_each_damaged_byte_of_a_ledger_is_noticed(
         raise AssertionError("the damage was not noticed")
 
 
-_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.binary(max_size=40)
-    | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
-
-
 @settings(deadline=None)
 @given(st.data())
 def test_a_command_with_any_value_in_any_field_is_applied_or_refused(data: st.DataObject) -> None:
@@ -232,7 +222,7 @@ def test_a_command_with_any_value_in_any_field_is_applied_or_refused(data: st.Da
     ledger = begin(genesis)
     body = wire.unpack(data.draw(_sound)(ledger))
     name = data.draw(st.sampled_from(sorted(body)))
-    value: Any = data.draw(_values)
+    value: Any = data.draw(wire_values)
     changed, result = reduce(ledger, wire.pack({**body, name: value}), genesis)
     check_state(changed)
     assert result.reason
@@ -243,7 +233,7 @@ def test_a_command_with_any_value_in_any_field_is_applied_or_refused(data: st.Da
 def test_a_ledger_file_with_any_value_in_any_field_is_read_or_refused(data: st.DataObject) -> None:
     body = wire.unpack(encode_ledger(begin(GENESIS[Policy.AUTO]))[32:])
     name = data.draw(st.sampled_from(sorted(body)))
-    packed = wire.pack({**body, name: data.draw(_values)})
+    packed = wire.pack({**body, name: data.draw(wire_values)})
     whole = wire.digest("cluster/ledger", packed) + packed
     try:
         ledger = decode_ledger(whole, "FILE")
