@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a body of agent/wire.py that came from elsewhere: each field in its bounds, and no other field. Pure."""
+"""Read a body of agent/wire.py that came from elsewhere: each field in its bounds, and no other one. Pure."""
 
 from typing import Any, TypeVar
 
