@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from agent.errors import ClusterError
-from agent.identity import identity_of_node_id
+from agent.node_ids import public_key_of
 
 ATTEMPTS = 32
 
@@ -27,7 +27,7 @@ def mesh_network(cluster_id: str) -> IPv6Network:
 
 def mesh_ipv6(cluster_id: str, node_id: str) -> IPv6Address:
     """Return the IPv6 address of the node; ClusterError when `node_id` is none."""
-    key = identity_of_node_id(node_id).public_key
+    key = public_key_of(node_id)
     host = _hash(b"cluster-os host", key)[:8]
     return mesh_network(cluster_id).network_address + int.from_bytes(host)
 
@@ -35,7 +35,7 @@ def mesh_ipv6(cluster_id: str, node_id: str) -> IPv6Address:
 def mesh_ipv4(ipv4_range: str, node_id: str, taken: Collection[str]) -> str:
     """Return the IPv4 address of the node, which is none of `taken`; ClusterError when the range is full."""
     network = IPv4Network(ipv4_range)
-    key = identity_of_node_id(node_id).public_key
+    key = public_key_of(node_id)
     hosts = network.num_addresses - 2
     offset = 0
     for attempt in range(ATTEMPTS):

@@ -23,10 +23,11 @@ from agent.cluster import Certificate, Credential, Genesis, Ledger, Member
 from agent.errors import ClusterError
 from agent.formation.genesis import open_admission_seed
 from agent.formation.record import open_record
-from agent.identity import identity_of_node_id, identity_of_seed
+from agent.identity import identity_of_seed
 from agent.membership.certificate import verify_certificate
 from agent.membership.ledger_voters import MAX_VOTERS
 from agent.membership.secrets import KEY_BYTES, NodeSecrets, open_sealed, seal_for
+from agent.node_ids import public_key_of
 
 CONTEXT = "cluster/admission"
 MAX_ENDPOINTS = 8
@@ -120,7 +121,7 @@ def open_admission(data: bytes, credential: Credential, seed: bytes, hardware: s
 
 def _to_body(member: Member, endpoints: Sequence[str]) -> dict[str, Any]:
     return {
-        "node": identity_of_node_id(member.node_id).public_key,
+        "node": public_key_of(member.node_id),
         "hardware": bytes.fromhex(member.hardware),
         "ipv4": member.ipv4,
         "number": member.number,

@@ -8,7 +8,7 @@ What is signed, in the context `cluster/certificate`, is a body of agent/wire.py
 from agent import wire
 from agent.cluster import Certificate
 from agent.errors import ClusterError
-from agent.identity import identity_of_node_id, identity_of_public_key
+from agent.node_ids import node_id_of, public_key_of
 from agent.signature import Signature, sign, verify
 
 CONTEXT = "cluster/certificate"
@@ -24,7 +24,7 @@ def verify_certificate(certificate: Certificate, genesis: str, admission_key: by
     """Raise ClusterError unless the admission key (32 bytes) of this genesis signed the certificate."""
     if certificate.genesis != genesis:
         raise ClusterError("the certificate is one of another cluster")
-    signer = identity_of_public_key(admission_key).node_id
+    signer = node_id_of(admission_key)
     message = _message(certificate.genesis, certificate.node_id, certificate.hardware)
     try:
         verify(Signature(signer, CONTEXT, certificate.signature), CONTEXT, message)
@@ -36,7 +36,7 @@ def _message(genesis: str, node_id: str, hardware: str) -> bytes:
     return wire.pack(
         {
             "genesis": bytes.fromhex(genesis),
-            "node": identity_of_node_id(node_id).public_key,
+            "node": public_key_of(node_id),
             "hardware": bytes.fromhex(hardware),
         }
     )

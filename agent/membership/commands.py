@@ -11,9 +11,9 @@ from typing import Any
 from agent import wire
 from agent.cluster import Certificate, Ledger, Policy
 from agent.errors import ClusterError
-from agent.identity import identity_of_node_id
 from agent.membership.ledger import MAX_COMMAND
 from agent.membership.secrets import GOSSIP, RAFT, seal_for
+from agent.node_ids import public_key_of
 
 
 def admit(certificate: Certificate, ledger: Ledger, *, gossip_key: bytes, raft_password: str) -> bytes:
@@ -26,7 +26,7 @@ def admit(certificate: Certificate, ledger: Ledger, *, gossip_key: bytes, raft_p
     ]
     return _pack(
         "admit",
-        node=_key(node_id),
+        node=public_key_of(node_id),
         hardware=bytes.fromhex(certificate.hardware),
         signature=certificate.signature,
         secrets=boxes,
@@ -35,17 +35,19 @@ def admit(certificate: Certificate, ledger: Ledger, *, gossip_key: bytes, raft_p
 
 def approve(node_id: str, hardware: str | None = None) -> bytes:
     """Let a node in, on this hardware (12 hexadecimal digits) or any; a member must have it named."""
-    return _pack("approve", node=_key(node_id), hardware=bytes.fromhex(hardware) if hardware else None)
+    return _pack(
+        "approve", node=public_key_of(node_id), hardware=bytes.fromhex(hardware) if hardware else None
+    )
 
 
 def forget(node_id: str) -> bytes:
     """Take back an approval."""
-    return _pack("forget", node=_key(node_id))
+    return _pack("forget", node=public_key_of(node_id))
 
 
 def remove(node_id: str) -> bytes:
     """Remove a node for good."""
-    return _pack("remove", node=_key(node_id))
+    return _pack("remove", node=public_key_of(node_id))
 
 
 def settings(policy: Policy, allowlist: Sequence[str], voters: int) -> bytes:
@@ -67,17 +69,17 @@ def lease_grant(ledger: Ledger, role: str, holder: str) -> bytes:
     """Give the lease of `role` to `holder`, unless it has changed since `ledger`."""
     lease = ledger.leases.get(role)
     epoch, renewal = (lease.epoch, lease.renewal) if lease else (0, 0)
-    return _pack("lease_grant", role=role, holder=_key(holder), epoch=epoch, renewal=renewal)
+    return _pack("lease_grant", role=role, holder=public_key_of(holder), epoch=epoch, renewal=renewal)
 
 
 def lease_renew(role: str, holder: str, epoch: int) -> bytes:
     """Prolong the lease that `holder` has in `epoch`."""
-    return _pack("lease_renew", role=role, holder=_key(holder), epoch=epoch)
+    return _pack("lease_renew", role=role, holder=public_key_of(holder), epoch=epoch)
 
 
 def lease_release(role: str, holder: str, epoch: int) -> bytes:
     """Give back the lease that `holder` has in `epoch`; it has stopped what it does under it."""
-    return _pack("lease_release", role=role, holder=_key(holder), epoch=epoch)
+    return _pack("lease_release", role=role, holder=public_key_of(holder), epoch=epoch)
 
 
 def put_secret(
@@ -101,7 +103,7 @@ def put_secret(
         version=(old.version if old else 0) + 1,
         role=role,
         epoch=epoch,
-        sealed=[{"node": _key(node_id), "box": box} for node_id, box in boxes.items()],
+        sealed=[{"node": public_key_of(node_id), "box": box} for node_id, box in boxes.items()],
     )
 
 
@@ -114,9 +116,5 @@ def _pack(command_name: str, /, **fields: Any) -> bytes:  # noqa: ANN401  whatev
     return command
 
 
-def _key(node_id: str) -> bytes:
-    return identity_of_node_id(node_id).public_key
-
-
 def _keys(node_ids: Iterable[str]) -> list[bytes]:
-    return [_key(node_id) for node_id in sorted(set(node_ids))]
+    return [public_key_of(node_id) for node_id in sorted(set(node_ids))]

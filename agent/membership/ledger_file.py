@@ -7,13 +7,11 @@ One ledger has one encoding. There is no secret in it that is not in a sealed bo
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from agent import wire
 from agent.cluster import Certificate, Genesis, Lease, Ledger, Member, Policy, Secret
 from agent.errors import ClusterError
-from agent.identity import identity_of_node_id
 from agent.membership.certificate import verify_certificate
 from agent.membership.ledger_leases import MAX_ROLES
 from agent.membership.ledger_members import MAX_APPROVED, MAX_MEMBERS, MAX_REMOVED
@@ -21,6 +19,7 @@ from agent.membership.ledger_secrets import MAX_SECRETS
 from agent.membership.ledger_voters import MAX_VOTERS
 from agent.membership.rules import MAX_ALLOWED, VOTERS
 from agent.membership.secrets import MAX_SECRET, SEALED_OVERHEAD
+from agent.node_ids import public_key_of
 
 MAX_BYTES = 64 << 20
 _CONTEXT = "cluster/ledger"
@@ -38,14 +37,14 @@ def encode_ledger(ledger: Ledger) -> bytes:
             "revision": ledger.revision,
             "generation": ledger.generation,
             "members": [_member(ledger.members[node_id]) for node_id in sorted(ledger.members)],
-            "voters": [_key(node_id) for node_id in ledger.voters],
+            "voters": [public_key_of(node_id) for node_id in ledger.voters],
             "wanted_voters": ledger.wanted_voters,
             "policy": ledger.policy.value,
             "allowlist": ledger.allowlist,
             "settings": ledger.settings,
             "approved": sorted(ledger.approved),
             "removed": [
-                {"node": _key(node_id), "revision": ledger.removed[node_id]}
+                {"node": public_key_of(node_id), "revision": ledger.removed[node_id]}
                 for node_id in sorted(ledger.removed)
             ],
             "leases": [_lease(ledger.leases[role]) for role in sorted(ledger.leases)],
@@ -117,14 +116,9 @@ def differs_durably(old: Ledger, new: Ledger) -> bool:
     return replace(old, leases={}, revision=0) != replace(new, leases={}, revision=0)
 
 
-@lru_cache(maxsize=1 << 14)
-def _key(node_id: str) -> bytes:
-    return identity_of_node_id(node_id).public_key
-
-
 def _member(member: Member) -> dict[str, Any]:
     return {
-        "node": _key(member.node_id),
+        "node": public_key_of(member.node_id),
         "hardware": bytes.fromhex(member.hardware),
         "ipv4": member.ipv4,
         "signature": member.certificate.signature if member.certificate else None,
@@ -133,12 +127,14 @@ def _member(member: Member) -> dict[str, Any]:
 
 
 def _lease(lease: Lease) -> dict[str, Any]:
-    holder = _key(lease.holder) if lease.holder else None
+    holder = public_key_of(lease.holder) if lease.holder else None
     return {"role": lease.role, "holder": holder, "epoch": lease.epoch, "renewal": lease.renewal}
 
 
 def _secret(secret: Secret) -> dict[str, Any]:
-    boxes = [{"node": _key(node_id), "box": secret.sealed[node_id]} for node_id in sorted(secret.sealed)]
+    boxes = [
+        {"node": public_key_of(node_id), "box": secret.sealed[node_id]} for node_id in sorted(secret.sealed)
+    ]
     return {"name": secret.name, "version": secret.version, "role": secret.role, "sealed": boxes}
 
 

@@ -22,7 +22,8 @@ from nacl.utils import random
 
 from agent import wire
 from agent.errors import ClusterError
-from agent.identity import identity_of_node_id, wireguard_private_key
+from agent.identity import wireguard_private_key
+from agent.node_ids import public_key_of
 
 ADMISSION, RAFT, GOSSIP = "admission", "raft", "gossip"
 KEY_BYTES = 32
@@ -49,7 +50,7 @@ def seal_for(secret: bytes, node_ids: Iterable[str]) -> dict[str, bytes]:
     if len(secret) > MAX_SECRET:
         raise ClusterError(f"a shared secret has at most {MAX_SECRET} bytes, not {len(secret)}")
     return {
-        node_id: bindings.crypto_box_seal(secret, _curve25519(identity_of_node_id(node_id).public_key))
+        node_id: bindings.crypto_box_seal(secret, _curve25519(public_key_of(node_id)))
         for node_id in sorted(node_ids)
     }
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from agent import wire
 from agent.cluster import Ticket
 from agent.errors import ClusterError
-from agent.identity import identity_of_node_id, identity_of_public_key
+from agent.node_ids import node_id_of, public_key_of
 from agent.signature import Signature, sign, verify
 
 CONTEXT = "cluster/ticket"
@@ -39,13 +39,13 @@ def sign_ticket(
 ) -> Ticket:
     """Return a ticket signed by the key of `seed` (32 bytes); `expires` in Unix seconds, None for never."""
     signature = sign(seed, CONTEXT, _message(cluster_id, nonce, expires, founder))
-    signer = identity_of_node_id(signature.node_id).public_key
+    signer = public_key_of(signature.node_id)
     return Ticket(cluster_id, nonce, expires, founder, signer, signature.signature)
 
 
 def verify_ticket(ticket: Ticket) -> None:
     """Raise ClusterError unless the ticket is signed by the key that it names."""
-    signer = identity_of_public_key(ticket.signer).node_id
+    signer = node_id_of(ticket.signer)
     message = _message(ticket.cluster_id, ticket.nonce, ticket.expires, ticket.founder)
     verify(Signature(signer, CONTEXT, ticket.signature), CONTEXT, message)
 
@@ -97,7 +97,7 @@ def of_fields(fields: wire.Fields) -> Ticket:
         nonce=fields.bytes("nonce", exactly=NONCE_BYTES),
         expires=None if fields.nil("expires") else fields.integer("expires", 0, _LATEST),
         founder=fields.boolean("founder"),
-        signer=identity_of_node_id(fields.node("signer")).public_key,
+        signer=public_key_of(fields.node("signer")),
         signature=fields.bytes("signature", exactly=wire.SIGNATURE_BYTES),
     )
     fields.done()
