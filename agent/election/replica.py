@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Raft itself: PySyncObj's algorithm over our own journal, snapshots and transport.
+
+The one module that imports PySyncObj. What is taken from its version 0.3.17 is the Raft of syncobj.py. What
+is replaced, and why, stands in journal.py, snapshots.py, transport.py and log_matching.py. Where it has no
+way in, its private methods are overridden under their mangled names, each with its reason;
+tests/cluster/test_raft.py tells when another version behaves otherwise.
+"""
+
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from pysyncobj import syncobj
+from pysyncobj.config import FAIL_REASON, SyncObjConf
+from pysyncobj.node import Node as make_node
+
+from agent.election import command, log_matching
+from agent.election.interfaces import Node
+from agent.election.journal import Memory
+from agent.election.message import BATCH, CHUNK, Message
+from agent.election.network import Link
+from agent.election.snapshot_format import Snapshot
+from agent.election.snapshots import Snapshots
+from agent.election.timing import Timing
+from agent.election.transport import Transport
+from agent.election.wakeup import Wakeup
+
+Answer = Callable[[Any, int], None]
+"""Gets what the state machine said, and PySyncObj's FAIL_REASON."""
+NEVER_COMMITTED = frozenset(
+    {
+        FAIL_REASON.QUEUE_FULL,
+        FAIL_REASON.MISSING_LEADER,
+        FAIL_REASON.DISCARDED,
+        FAIL_REASON.NOT_LEADER,
+        FAIL_REASON.REQUEST_DENIED,
+    }
+)
+SUCCESS = FAIL_REASON.SUCCESS
+DENIED = FAIL_REASON.REQUEST_DENIED
+ROLES = ("follower", "candidate", "leader")  # by syncobj._RAFT_STATE
+
+
+def _given(journal: Memory) -> Memory:
+    """In place of pysyncobj.journal.createJournal: the configuration brings the journal itself."""
+    return journal
+
+
+syncobj.createJournal = _given
+syncobj.PipeNotifier = Wakeup
+
+
+class Replica(syncobj.SyncObj):  # type: ignore[misc]
+    """One node's part in Raft. All of it runs on one thread, that calls `doTick`."""
+
+    def __init__(
+        self,
+        link: Link,
+        voters: Iterable[str],
+        journal: Memory,
+        snapshots: Snapshots,
+        timing: Timing,
+        *,
+        snapshot_path: Path | None,
+        apply: Callable[[bytes], Any],
+        changed: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """`apply` runs each committed command, `changed` hears the new role."""
+        self._link, self._timing, self._clock = link, timing, clock
+        self._journal, self._snapshots, self._apply = journal, snapshots, apply
+        self._SyncObj__raftElectionDeadline = 0.0  # set by PySyncObj
+        self._met = False  # some leader, since this replica started
+        self._clearing = False
+        conf = SyncObjConf(
+            journalFile=journal,
+            fullDumpFile=None if snapshot_path is None else str(snapshot_path),
+            useFork=False,
+            autoTick=False,
+            dynamicMembershipChange=True,
+            appendEntriesUseBatch=False,
+            appendEntriesBatchSizeBytes=BATCH,
+            appendEntriesPeriod=timing.heartbeat,
+            raftMinTimeout=timing.election,
+            raftMaxTimeout=timing.election * 2,
+            leaderFallbackTimeout=timing.step_down,
+            logCompactionMinEntries=timing.compact_entries,
+            logCompactionMinTime=timing.compact_seconds,
+            logCompactionBatchSize=CHUNK,
+            commandsWaitLeader=False,
+            onStateChanged=lambda _, new: changed(ROLES[new]),
+        )
+        me = make_node(link.me) if link.votes else None
+        super().__init__(
+            me,
+            [make_node(voter) for voter in voters if voter != link.me],
+            conf,
+            nodeClass=make_node,
+            transportClass=self._make_transport,
+        )
+        self._SyncObj__serializer = snapshots
+        if self.voters == {link.me}:
+            self._hasten(0)
+
+    def close(self) -> None:
+        self.destroy()
+        self._SyncObj__pipeNotifier.close()
+
+    @property
+    def role(self) -> str:
+        return ROLES[self._SyncObj__raftState] if self._link.votes else "observer"
+
+    @property
+    def leader(self) -> str | None:
+        """Address of the leader, when there is a connection to it (or this node is it)."""
+        leader = self._getLeader()
+        if leader is None or (leader.id != self._link.me and not self.isNodeConnected(leader)):
+            return None
+        return str(leader.id)
+
+    @property
+    def voters(self) -> frozenset[str]:
+        mine = {self._link.me} if self._link.votes else set()
+        return frozenset({node.id for node in self.otherNodes} | mine)
+
+    @property
+    def connected(self) -> frozenset[str]:
+        """Addresses of the other voters with a connection."""
+        return frozenset(node.id for node in self.otherNodes if self.isNodeConnected(node))
+
+    def submit(self, data: bytes, answer: Answer) -> None:
+        self._applyCommand(data, answer, command.REGULAR)
+
+    def submit_change(self, verb: str, address: str, answer: Answer) -> None:
+        """`add` or `rem` a voter; only at the leader."""
+        if self.role != "leader":
+            answer(None, DENIED)
+            return
+        self._applyCommand(command.change(verb, address), answer, command.MEMBERSHIP)
+
+    def hand_over(self, address: str | None, answer: Answer) -> None:
+        """Ask a voter that has all entries, `address` or any, to take over the lead."""
+        self.transferLeadership(None if address is None else make_node(address), answer)
+
+    def wake(self) -> None:
+        """End the wait of `doTick`; from any thread."""
+        self._SyncObj__pipeNotifier.notify()
+
+    def install(self, snapshot: Snapshot) -> list[Node]:
+        """Return who votes after `snapshot` and what the journal has behind it, as nodes."""
+        # A snapshot of the leader takes the place of the whole journal.
+        last = self._journal.entries[-1][1] if not self._clearing else snapshot.last[1]
+        return [make_node(voter) for voter in self._fold(snapshot, last)]
+
+    def voters_at(self, index: int) -> frozenset[str]:
+        """Return who votes by the log up to the entry `index`, not below the newest snapshot."""
+        newest = self._snapshots.newest
+        return self.voters if newest is None else self._fold(newest, index)
+
+    def _fold(self, snapshot: Snapshot, index: int) -> frozenset[str]:
+        first = snapshot.last[1] + 1
+        return command.voters_after(
+            snapshot.voters, (entry for entry in self._journal.entries if first <= entry[1] <= index)
+        )
+
+    def _make_transport(self, _: object, __: object, voters: Iterable[Node]) -> Transport:
+        transport = Transport(
+            self._link,
+            self._poller,
+            voters,
+            sync=self._journal.sync,
+            deliver=self._deliver,
+            make_node=make_node,
+            clock=self._clock,
+        )
+        self.addOnTickCallback(transport.tick)
+        return transport
+
+    def _deliver(self, node: Node, message: Message) -> None:
+        """Let through what the sender may say to PySyncObj."""
+        kind = message["type"]
+        if node.id.startswith("observer"):
+            if kind not in ("apply_command", "next_node_idx"):
+                return
+        elif node not in self.otherNodes and kind not in ("append_entries", "request_vote"):
+            # A voter that Raft does not know here (yet) may lead and stand for election; its vote counts not.
+            return
+        if kind == "next_node_idx":
+            if message["term"] != self.raftCurrentTerm or node not in self._SyncObj__raftMatchIndex:
+                return
+        elif kind == "append_entries":
+            self._met = True
+            if "entries" in message:
+                message, last = log_matching.trim(message, self._journal.entries)
+                if last is not None:
+                    with self._journal.up_to(last):
+                        self._SyncObj__onMessageReceived(node, message)
+                    return
+        self._SyncObj__onMessageReceived(node, message)
+
+    # PySyncObj's private methods.
+
+    def _SyncObj__doApplyCommand(self, data: bytes) -> object:
+        """Run a committed command. The original unpickles it, and changes who votes again, out of order."""
+        return self._apply(data[1:]) if command.is_regular(data) else None
+
+    def _SyncObj__parseChangeClusterRequest(self, data: bytes) -> tuple[str, str] | None:
+        """Read a change of who votes. The original unpickles it."""
+        return command.parse_change(data)
+
+    def _SyncObj__changeCluster(self, request: tuple[str, str]) -> bool:
+        """Begin a change of who votes. The original does not see that another one is under way."""
+        committed = self.raftCommitIndex
+        if any(entry[1] > committed and command.parse_change(entry[0]) for entry in self._journal.entries):
+            return False
+        return bool(super()._SyncObj__changeCluster(request))
+
+    def _SyncObj__sendNextNodeIdx(
+        self, node: Node, reset: bool = False, nextNodeIdx: int | None = None, success: bool = False
+    ) -> None:
+        """Answer `append_entries`. The original does not tell in which term."""
+        if nextNodeIdx is None:
+            nextNodeIdx = self._journal.entries[-1][1] + 1
+        self._SyncObj__transport.send(
+            node,
+            {
+                "type": "next_node_idx",
+                "next_node_idx": nextNodeIdx,
+                "reset": reset,
+                "success": success,
+                "term": self.raftCurrentTerm,
+            },
+        )
+
+    def _SyncObj__loadDumpFile(self, clearJournal: bool) -> None:
+        self._clearing = clearJournal
+        super()._SyncObj__loadDumpFile(clearJournal)
+
+    def _SyncObj__onNodeConnected(self, node: Node) -> None:
+        """Let the voter with the lowest address stand for election early when nobody leads."""
+        super()._SyncObj__onNodeConnected(node)
+        voters = self.voters
+        if not self._met and self._link.me == min(voters) and 2 * (len(self.connected) + 1) > len(voters):
+            self._hasten(self._timing.heartbeat + self._timing.tick)
+
+    def _SyncObj__onNodeDisconnected(self, node: Node) -> None:
+        """Stand for election soon when the leader's program has ended, which its kernel tells at once."""
+        super()._SyncObj__onNodeDisconnected(node)
+        if node == self._getLeader():
+            self._hasten(self._timing.hang_up * random.uniform(1, 5))  # noqa: S311 - spreads, hides nothing
+
+    def _hasten(self, seconds: float) -> None:
+        # A leader that is heard meanwhile postpones the election again.
+        deadline = syncobj.monotonicTime() + seconds
+        self._SyncObj__raftElectionDeadline = min(self._SyncObj__raftElectionDeadline, deadline)
