@@ -29,7 +29,7 @@ def take(root: Path, state: State) -> None:
     """Write facts.json unless it holds the present hardware already. Safe to be killed at any point."""
     hardware = facts.read_facts(Tree(str(root)))
     content = facts.encode(hardware)
-    files.make_folder(state.folder, mode=0o700)
+    files.make_folder(state.folder, mode=0o711)
     with files.lock(state.folder):
         known = Tree(str(state.folder)).data(state.facts.name)
         if known != content:

@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
 
 def set_up(place: Place) -> Identity:
     """Do what is left of first boot and return who the node is. Safe to be killed at any point."""
-    files.make_folder(place.state.folder, mode=0o700)
+    files.make_folder(place.state.folder, mode=0o711)
     with files.lock(place.state.folder):
         stored = keystore.load(place.state.identity)
         identity = stored.identity if stored else None

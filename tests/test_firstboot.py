@@ -179,7 +179,7 @@ def test_a_lost_facts_file_or_record_is_written_again(root: Path, state: Path) -
 def test_the_state_folder_is_made_where_there_is_none(root: Path, state: Path) -> None:
     state.rmdir()
     assert main([str(root)]) == 0
-    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert stat.S_IMODE(state.stat().st_mode) == 0o711
 
 
 def test_other_lines_of_the_hosts_file_stay(root: Path) -> None:

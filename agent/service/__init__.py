@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon of a node: one loop that observes, decides and applies."""

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This node's end of the gossip: Serf's configuration and connection, who is there, and whom to join.
+
+Owns /run/cluster-os/serf.json: the unit clusteros-serf.path starts Serf when it appears, and again when it is
+replaced. A Serf that is away is looked for at every tick; nothing here waits for it.
+"""
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from agent import files
+from agent.cluster import Credential, Peer
+from agent.config import Config
+from agent.discovery import join_plan, serf_config, tags
+from agent.discovery.joiner import Joiner
+from agent.discovery.mdns import Mdns, list_addresses
+from agent.discovery.roster import Roster, read_roster
+from agent.discovery.seeds import Found, Resolver
+from agent.discovery.serf_records import Event, Lost, MembersChanged, QueryAnswer, QueryReceived
+from agent.discovery.serf_rpc import SerfRpc
+from agent.discovery.underlay import UnderlayAddress, choose_advertised, list_reachable
+from agent.errors import ClusterError
+from agent.service.inbox import Inbox
+
+RESOLVE_AGAIN = 60.0  # seconds between two looks at seeds and DNS while peers are seen
+RESOLVE_ALONE = 10.0
+_log = logging.getLogger("gossip")
+
+
+class Announced(NamedTuple):
+    """Addresses (host:port) at which nodes may be; a message for the inbox."""
+
+    addresses: tuple[str, ...]
+
+
+class Gossip:
+    """Serf as the loop sees it. Queries, answers and losses go to `inbox` as Serf's records."""
+
+    def __init__(self, config: Config, name: str, seed: bytes, file: Path, inbox: Inbox) -> None:
+        self._config = config
+        self._name = name
+        self._seed = seed
+        self._file = file
+        self._inbox = inbox
+        self._rpc_auth = secrets.token_hex(16)
+        self._rpc = SerfRpc(self._rpc_auth, self._on_event, port=config.discovery.rpc_port)
+        self._joiner = Joiner(self._rpc.join, lambda _address, _error: None)
+        self._resolver: Resolver | None = None
+        self._resolved = float("-inf")
+        self._mdns: Mdns | None = None
+        self._key = b""
+        self._written: bytes | None = None
+        self._announced: dict[str, str] = {}
+        self._candidates: dict[str, join_plan.Candidate] = {}
+        self._attempts: dict[str, join_plan.Attempt] = {}
+        self._advertised: str | None = None
+        self.roster = Roster()
+        self.error = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses of this machine on the underlay, the advertised one first."""
+        reachable = list_reachable(self._underlay())
+        self._advertised = choose_advertised(reachable, None, self._advertised)
+        first = (self._advertised,) if self._advertised else ()
+        return (*first, *(address for address in reachable if address != self._advertised))
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """Who gossips and has proved its name, this node included."""
+        return self.roster.peers
+
+    def open(self, credential: Credential | None, gossip_key: bytes, announcement: tags.Announcement) -> None:
+        """Have Serf run with this key, and say `announcement` of this node."""
+        wanted = tags.encode(announcement, self._name, self._seed)
+        if gossip_key != self._key:
+            self._key = gossip_key
+            self._begin_looking(credential)
+        addresses = self.addresses
+        if not addresses:
+            self.error = "this machine has no network address"
+            return
+        content = serf_config.render(
+            serf_config.SerfSettings(
+                name=self._name,
+                bind_address="0.0.0.0",  # noqa: S104 - the firewall decides who may come
+                bind_port=self._config.discovery.bind_port,
+                advertise=addresses[0],
+                rpc_port=self._config.discovery.rpc_port,
+                rpc_auth=self._rpc_auth,
+                gossip_key=gossip_key,
+                tags=wanted,
+                log_level="warning",
+            )
+        )
+        if serf_config.needs_restart(self._written, content):
+            files.replace(self._file, content, mode=0o600)
+            self._written = content
+            self._announced = wanted
+            self._attempts = {}
+            self._rpc.close()
+        elif wanted != self._announced and self._rpc.connected:
+            gone = [tag for tag in self._announced if tag not in wanted]
+            with self._told():
+                self._rpc.set_tags(wanted, gone)
+                self._announced = wanted
+
+    def poll(self, now: float) -> None:
+        """Look who is there; connect first where there is no connection."""
+        if self._written is None:
+            return
+        with self._told():
+            if not self._rpc.connected:
+                self._rpc.connect()
+                self._rpc.stream()
+                # Serf may have started with an older announcement than the present one.
+                self._announced = {}
+                self._attempts = {}
+            self.roster = read_roster(self._rpc.members(), self.roster, now)
+            self.error = ""
+
+    def join(self, now: float, known: Iterable[str]) -> None:
+        """Join who is due; `known` are further addresses (host:port) of members of former times."""
+        if not self._rpc.connected:
+            return
+        others = [peer.address for peer in self.peers if peer.alive and peer.name != self._name]
+        if self._resolver and now - self._resolved > (RESOLVE_AGAIN if others else RESOLVE_ALONE):
+            self._resolved = now
+            self._resolver.start()
+        port = self._config.discovery.bind_port
+        candidates = join_plan.note(self._candidates, known, now)
+        self._candidates = join_plan.forget(candidates, now)
+        own = [join_plan.join_port(address, port) for address in self.addresses]
+        alive = [join_plan.join_port(address, port) for address in others]
+        for address in join_plan.plan_joins(
+            self._candidates, alive, self._attempts, now, own=own, name=self._name
+        ):
+            if self._joiner.start(address):
+                self._attempts = join_plan.record(self._attempts, address, self._candidates, now)
+
+    def add_candidates(self, addresses: Iterable[str], now: float) -> None:
+        """Note addresses that were just announced."""
+        self._candidates = join_plan.note(self._candidates, addresses, now, news=True)
+
+    def ask(
+        self, name: str, payload: bytes, nodes: Iterable[str] = (), *, seconds: float = 2.0
+    ) -> int | None:
+        """Send a query; answers come to the inbox with the number that is returned, None when it failed."""
+        with self._told():
+            return self._rpc.query(name, payload, nodes=tuple(nodes), seconds=seconds)
+        return None
+
+    def answer(self, query: QueryReceived, payload: bytes) -> None:
+        """Answer a query; one that came too late is asked again by who needs it."""
+        try:
+            self._rpc.respond(query.id, payload)
+        except ClusterError as error:
+            _log.debug("no answer to %s: %s", query.name, error.message)
+
+    def leave(self) -> None:
+        """Say goodbye to the others, who then forget this node."""
+        with self._told():
+            self._rpc.leave()
+
+    def close(self) -> None:
+        """End what was begun; Serf itself goes on."""
+        self._rpc.close()
+        if self._mdns:
+            self._mdns.close()
+            self._mdns = None
+
+    def _begin_looking(self, credential: Credential | None) -> None:
+        """Look for peers with the present key."""
+        port = self._config.discovery.bind_port
+
+        def found(address: str, at: int) -> None:
+            self._inbox.put(Announced((join_plan.join_port(address, at),)))
+
+        if self._mdns:
+            self._mdns.close()
+            self._mdns = None
+        if self._config.discovery.mdns:
+            self._mdns = Mdns(self._key, port, found)
+            self._mdns.start()
+        if credential is not None:
+            self._resolver = Resolver(credential.seeds, credential.srv, port, self._on_resolved)
+
+    def _on_resolved(self, found: Found) -> None:
+        self._inbox.put(Announced(found.addresses))
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, (QueryReceived, QueryAnswer, Lost)):
+            self._inbox.put(event)
+        elif isinstance(event, MembersChanged):
+            self._inbox.wake()
+
+    def _underlay(self) -> list[UnderlayAddress]:
+        return [entry for entry in list_addresses() if entry.interface != self._config.networking.interface]
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Keep an error of Serf for the status instead of ending the tick."""
+        try:
+            yield
+        except ClusterError as error:
+            self.error = error.message

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This node's end of the mesh: keeps the interface right, and its peers those that the ledger admits."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agent.cluster import Member, MeshPeer, Peer
+from agent.config import Networking
+from agent.errors import ClusterError
+from agent.identity import wireguard_private_key
+from agent.membership.addresses import mesh_ipv6
+from agent.mesh import plan
+from agent.mesh.interface import Mesh, MeshSettings, open_mesh
+from agent.mesh.link_plan import LinkSettings
+from agent.mesh.mtu import choose_mtu
+from agent.mesh.sessions import Endpoint, Session, follow_sessions
+
+
+@dataclass(frozen=True)
+class MeshView:
+    """The mesh as the last look found it."""
+
+    settings: LinkSettings | None = None
+    peers: Mapping[str, MeshPeer] = field(default_factory=dict)  # by public key
+    sessions: Mapping[str, Session] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+class Meshing:
+    """The mesh interface as the loop sees it."""
+
+    def __init__(self, config: Networking, seed: bytes) -> None:
+        self._config = config
+        self._key = wireguard_private_key(seed)
+        self._mesh: Mesh | None = None
+        self.view = MeshView()
+
+    def keep(
+        self,
+        network: plan.MeshNetwork,
+        members: Sequence[Member],
+        gossip: Iterable[Peer],
+        me: Member,
+        *,
+        known: Mapping[str, Sequence[Endpoint]],
+        now: float,
+    ) -> str:
+        """Make interface and peers what they should be; return what was done, empty for nothing.
+
+        Raises ClusterError when something cannot be done now.
+        """
+        if self._mesh is None:
+            self._mesh = open_mesh(self._config.interface)
+        mtu = choose_mtu((nic.mtu for nic in self._mesh.list_underlay()), self._config.mtu)
+        link = LinkSettings(
+            ipv4=me.ipv4,
+            ipv4_range=network.ipv4_range,
+            ipv6=str(mesh_ipv6(network.cluster_id, me.node_id)),
+            ipv6_range=network.ranges[1],
+            mtu=mtu.value,
+        )
+        kept = self._mesh.keep(MeshSettings(self._key, self._config.listen_port, link))
+        observed = self._mesh.observe()
+        sessions = follow_sessions(self.view.sessions, observed, now, time.time())
+        wanted = plan.wanted_peers(
+            network,
+            members,
+            gossip,
+            me.node_id,
+            observed=observed,
+            sessions=sessions,
+            now=now,
+            keepalive=self._config.keepalive,
+            known=known,
+        )
+        changes = plan.diff(observed, wanted)
+        self._mesh.apply(changes)
+        warnings = (*kept.warnings, *((mtu.warning,) if mtu.warning else ()))
+        self.view = MeshView(link, observed, sessions, warnings)
+        return ", ".join(part for part in (*kept.done, plan.describe(changes)) if part)
+
+    def take_down(self) -> None:
+        """Remove the interface: this node is no member any more."""
+        if self._mesh is None:
+            try:
+                self._mesh = open_mesh(self._config.interface)
+            except ClusterError:
+                return
+        self._mesh.take_down()
+        self.view = MeshView()
+
+    def close(self) -> None:
+        """Let go; the interface stays, as the agent may be started again."""
+        if self._mesh is not None:
+            self._mesh.close()
+            self._mesh = None

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator asks of this node by the control socket."""
+
+import time
+from typing import TYPE_CHECKING
+
+from nacl.utils import random
+
+from agent import files
+from agent.cluster import Credential
+from agent.discovery.join_plan import join_port
+from agent.discovery.seeds import parse_seed
+from agent.errors import ClusterError
+from agent.membership import commands, ticket
+from agent.membership import credential as credentials
+from agent.service.recovery import recover
+from agent.service.requests import Request
+from agent.service.support import collect
+
+if TYPE_CHECKING:
+    from agent.service.daemon import Daemon
+
+_NO_MEMBER = ClusterError(
+    "this node is no member of a cluster, so it can change none",
+    hint="run it on a member; see: node-agent status",
+)
+
+
+class Operator:
+    """Answers requests, on the loop's thread."""
+
+    def __init__(self, daemon: "Daemon") -> None:
+        self._daemon = daemon
+        self._handlers = {
+            "status": self._status,
+            "approve": self._approve,
+            "remove": self._remove,
+            "leave": self._leave,
+            "join": self._join,
+            "token": self._token,
+            "recover": self._recover,
+            "reload": self._reload,
+            "support": self._support,
+        }
+
+    def answer(self, request: Request) -> None:
+        """Answer a request, now or when what it asks was committed."""
+        try:
+            self._handlers[request.content["request"]](request)
+        except ClusterError as error:
+            request.refuse(error)
+
+    def reload_soon(self) -> None:
+        """Have the loop read the configuration anew; for a signal handler."""
+        self._daemon.inbox.put(Request({"request": "reload"}))
+
+    def _status(self, request: Request) -> None:
+        if self._daemon.status is None:
+            raise ClusterError("the agent has just started", hint="try again")
+        request.answer({"status": self._daemon.status.to_dict()})
+
+    def _approve(self, request: Request) -> None:
+        node = request.content["node"]
+        membership = self._daemon.membership
+        if membership is None:
+            raise _NO_MEMBER
+        hardware = None
+        member = membership.ledger.members.get(node)
+        if member is not None:
+            others = {
+                peer.hardware for peer in self._daemon.gossip.peers if peer.alive and peer.node_id == node
+            }
+            others -= {member.hardware}
+            if len(others) != 1:
+                raise ClusterError(
+                    f"{node} is a member already",
+                    hint="a member with a new board is approved while it, and no copy of it, is switched on",
+                )
+            (hardware,) = others
+        self._commit(request, commands.approve(node, hardware))
+
+    def _remove(self, request: Request) -> None:
+        self._commit(request, commands.remove(request.content["node"]))
+
+    def _leave(self, request: Request) -> None:
+        self._commit(request, commands.remove(self._daemon.me))
+
+    def _join(self, request: Request) -> None:
+        daemon = self._daemon
+        if "host" in request.content:
+            host, port = parse_seed(request.content["host"], daemon.config.discovery.bind_port)
+            daemon.gossip.add_candidates([join_port(host, port)], time.monotonic())
+            request.say(f"tries to reach the cluster at {host} port {port}")
+            return
+        if daemon.membership is not None:
+            raise ClusterError(
+                f"this node belongs to cluster {daemon.membership.genesis.name} already",
+                hint="to take it away from there: node-agent leave",
+            )
+        content = request.content["credential"].encode()
+        given = credentials.decode(content, "the credential")
+        files.replace(daemon.place.credential, content, mode=0o600)
+        daemon.take_credential(given)
+        request.say(f"took the credential of cluster {given.name}")
+
+    def _token(self, request: Request) -> None:
+        daemon, membership = self._daemon, self._daemon.membership
+        if membership is None:
+            raise _NO_MEMBER
+        seed = membership.secrets.admission_seed
+        if seed is None:
+            voters = ", ".join(membership.ledger.voters)
+            raise ClusterError("only a voter can issue a token", hint=f"run it on one of: {voters}")
+        ends = int(time.time()) + request.content["ttl"]
+        genesis, ledger = membership.genesis, membership.ledger
+        given = Credential(
+            cluster_id=genesis.cluster_id,
+            name=genesis.name,
+            gossip_key=membership.secrets.gossip_key,
+            operator_key=genesis.operator_key,
+            ticket=ticket.sign_ticket(seed, genesis.cluster_id, random(ticket.NONCE_BYTES), expires=ends),
+            machines=genesis.machines,
+            voters=genesis.voters,
+            policy=genesis.policy,
+            allowlist=daemon.credential.allowlist if daemon.credential else ledger.allowlist,
+            ipv4_range=genesis.ipv4_range,
+            seeds=tuple(daemon.gossip.addresses[:1]),
+            srv=daemon.credential.srv if daemon.credential else None,
+        )
+        request.answer({"credential": credentials.encode(given).decode(), "expires": ends})
+
+    def _recover(self, request: Request) -> None:
+        recover(self._daemon, request)
+
+    def _reload(self, request: Request) -> None:
+        self._daemon.reload()
+        request.say("read the configuration anew")
+
+    def _support(self, request: Request) -> None:
+        request.answer({"files": collect(self._daemon)})
+
+    def _commit(self, request: Request, command: bytes) -> None:
+        if self._daemon.membership is None:
+            raise _NO_MEMBER
+
+        def done(applied: bool, reason: str) -> None:
+            if applied:
+                request.say(reason)
+            else:
+                request.refuse(ClusterError(reason, hint="see: node-agent status"))
+
+        self._daemon.consensus.commit(command, done)
