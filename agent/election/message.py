@@ -16,9 +16,10 @@ from agent.election import command
 from agent.errors import ClusterError
 
 Message = dict[str, Any]
-MAX_COMMAND = 768 << 10
-"""Bytes of one command. Below BATCH, so that PySyncObj never cuts one up (it pickles the parts)."""
-BATCH = 1 << 20
+MAX_COMMAND = (2 << 20) + 1
+"""Bytes of one command with its kind: as agent/membership/ledger.py has them."""
+BATCH = 3 << 20
+"""Bytes of entries in a message. Above MAX_COMMAND: PySyncObj cuts up and pickles longer ones."""
 MAX_MESSAGE = BATCH + MAX_COMMAND + (64 << 10)
 MAX_ENTRIES = 100_000
 CHUNK = 256 << 10
