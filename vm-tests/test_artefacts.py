@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from image.manifest import Manifest, read_manifest
+from image.pe import read_sections
 from image.toolstree import ToolsTree
 from image.verify import verify
 
@@ -51,6 +52,29 @@ def test_stock_tools_agree(manifest: Manifest, tools: ToolsTree) -> None:
             tools.command(command), cwd=ARTEFACTS, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+
+
+def read_times(cpio: bytes) -> set[int]:
+    """Return the modification times in a cpio archive of the format newc (cpio(5))."""
+    times: set[int] = set()
+    place = 0
+    while True:
+        header = cpio[place : place + 110]
+        assert header.startswith(b"070701"), f"no header at byte {place}"
+        size, name_size = int(header[54:62], 16), int(header[94:102], 16)
+        if cpio[place + 110 : place + 110 + name_size] == b"TRAILER!!!\0":
+            return times
+        times.add(int(header[46:54], 16))
+        content = (place + 110 + name_size + 3) & ~3
+        place = (content + size + 3) & ~3
+
+
+def test_what_was_installed_earlier_gives_no_other_bytes(manifest: Manifest, tools: ToolsTree) -> None:
+    # The root's format has one time for all files; in the initrd each file carries its own.
+    initrd = read_sections(find(manifest, "kernel").read_bytes(), "kernel")[".initrd"]
+    # After the first archive come kernel modules, packed in another way, at which zstd stops.
+    done = subprocess.run(tools.command(["zstd", "-dc"]), input=initrd, capture_output=True, check=False)
+    assert read_times(done.stdout) == {manifest.source_date_epoch}
 
 
 def test_the_versions_under_test_are_the_versions_shipped(manifest: Manifest) -> None:
