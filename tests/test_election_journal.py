@@ -59,7 +59,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_journal_that_is_opened_again_is_as_it_was(
     steps: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -87,7 +87,7 @@ def cut_power(path: Path, forced: bytes, now: bytes, randomly: random.Random) ->
 
 
 @given(steps=STEPS, seed=st.integers(0, 2**32))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_power_cut_at_any_point_leaves_at_least_what_was_forced_to_the_disk(
     steps: list[tuple[str, int]], seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -125,7 +125,7 @@ def test_a_power_cut_at_any_point_leaves_at_least_what_was_forced_to_the_disk(
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_flipped_bit_in_what_was_promised_is_noticed(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
