@@ -4,6 +4,8 @@
 import argparse
 from pathlib import Path
 
+from image.cluster import arguments as cluster_arguments
+
 
 def add_build_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a build."""
@@ -45,6 +47,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     again.add_argument(
         "--against", metavar="FILE", type=Path, help="manifest.json (default: out/PROFILE/manifest.json)"
     )
+    cluster_arguments.register(commands)
     commands.add_parser("vm", help="run local VMs from the built image", add_help=False)
     for name, text in (("check", "lint, types and fast tests"), ("test", "everything, VMs included")):
         commands.add_parser(name, help=text).add_argument(

@@ -12,6 +12,7 @@ from harness import cli
 from harness.model import VmContext
 from image.builder import Build, build_image, digest_configuration
 from image.cache import locate_cache, lock_cache
+from image.cluster import commands as cluster_commands
 from image.environment import Environment, prepare_environment
 from image.keys import KeySet, describe_keys, load_keys, make_keys
 from image.mkosi import Order
@@ -139,12 +140,20 @@ def _reproduce(args: argparse.Namespace, project: Path) -> int:
     return 0 if report.identical else 1
 
 
+def _cluster(args: argparse.Namespace, project: Path) -> int:
+    return cluster_commands.run(args, project, lambda: _prepare(args, project).tools)
+
+
 def _vm(args: argparse.Namespace, project: Path) -> int:
     environment = _prepare(args, project)
 
     parser = argparse.ArgumentParser(prog="./build.py")
     cli.register(parser.add_subparsers())
-    context = VmContext(environment.tools, project / "out/vm", project / "out/machines")
+    def credential(name: str) -> bytes | None:
+        known = (project / cluster_commands.FOLDER / name).exists()
+        return cluster_commands.read_credential(project, name) if known else None
+
+    context = VmContext(environment.tools, project / "out/vm", project / "out/machines", credential)
     return cli.run(parser.parse_args(["vm", *args.rest]), context)
 
 
@@ -176,6 +185,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Path], int]] = {
     "bench": _bench,
     "build": _build,
     "check": _test,
+    "cluster": _cluster,
     "keys": _make_keys,
     "profiles": _profiles,
     "reproduce": _reproduce,
