@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run joins beside the loop, as one may take as long as a TCP connection takes to fail.
 
-One thread an address, a few at a time: an address that does not answer must not delay the others.
+Serf joins one address after the other (`joinLock` in serf/serf.go) and waits 10 s for one that is silent. So
+each address is first tried here, a few at a time and not for long, by a TCP connection that says nothing,
+which Serf takes without a word in its log.
 """
 
+import socket
 import threading
 from collections.abc import Callable, Sequence
 
 from agent.discovery.join_plan import AT_ONCE
 from agent.errors import ClusterError
+
+CONNECT_SECONDS = 2.0
 
 
 class Joiner:
@@ -35,6 +40,7 @@ class Joiner:
     def _run(self, address: str) -> None:
         error = ""
         try:
+            _knock(address)
             self._join([address])
         except ClusterError as failure:
             error = failure.message
@@ -42,3 +48,12 @@ class Joiner:
             with self._lock:
                 self._running.discard(address)
         self._on_result(address, error)
+
+
+def _knock(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise ClusterError(f"nobody answers on {address}: {reason}") from None
