@@ -141,6 +141,8 @@ def _read_member(entry: object) -> SerfMember | None:
 
 
 def _address(value: object) -> str:
+    if isinstance(value, bytes) and len(value) == 4:
+        return ".".join(map(str, value))  # much faster, and it is done for each member at each look
     try:
         found = ipaddress.ip_address(value) if isinstance(value, bytes) else None
     except ValueError:

@@ -3,7 +3,8 @@
 
 Serf would take the first private IPv4 address that it finds when it starts, and does not start without one.
 So we name the address: the one that was named before, as long as the machine still has it, because every
-change restarts Serf and looks to the others like another node for up to a minute.
+change restarts Serf, and the others do not believe that a name has moved while they hold it for alive or
+failed: some 40 s (measured). Where `SerfRpc.leave` comes before the change, they believe it at once.
 """
 
 import ipaddress
