@@ -103,7 +103,11 @@ class Gossiper:
         assert self._serf is not None
         self._serf.send_signal(number)
         if number in (signal.SIGKILL, signal.SIGTERM):
-            self._serf.wait(10)
+            self.wait_end()
+
+    def wait_end(self) -> None:
+        assert self._serf is not None
+        self._serf.wait(10)
 
     def log(self) -> str:
         return (self._folder / f"serf{self._number}.log").read_text(errors="replace")
@@ -132,6 +136,14 @@ class Gossiper:
                     return event
 
         return wait_for(f"{kind.__name__} on {self.name}", found, limit)
+
+    def move(self, address: str) -> None:
+        """Give the machine another address, with no word to Serf."""
+        for arguments in (("flush", "dev", "eth0"), ("add", f"{address}/24", "dev", "eth0")):
+            argv = self._switch.command(self._number, ["ip", "address", *arguments])
+            subprocess.run(argv, check=True, capture_output=True, timeout=10)
+        self.address, self.gossip_address = address, f"{address}:{GOSSIP_PORT}"
+        self.settings = replace(self.settings, advertise=address)
 
     def clone(self, number: int) -> "Gossiper":
         """Return another machine with a copy of this one's disk."""

@@ -7,11 +7,13 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from queue import SimpleQueue
 
 import pytest
 
 from agent.cluster import Phase
 from agent.discovery.clones import find_clones
+from agent.discovery.joiner import Joiner
 from agent.discovery.query_size import ANSWER_ROOM, QUERY_BYTES, query_room
 from agent.discovery.serf_records import (
     Lost,
@@ -171,6 +173,21 @@ def test_nobody_at_an_address_is_an_error_in_time_and_does_not_delay_other_comma
     assert len(three[0].members()) == 3
 
 
+def test_an_address_without_a_machine_delays_no_other_join(three: list[Gossiper]) -> None:
+    first, second, _ = three
+    results: SimpleQueue[tuple[str, str]] = SimpleQueue()
+    joiner = Joiner(first.rpc.join, lambda address, error: results.put((address, error)))
+    nobody = "10.55.0.200:7946"
+    assert first.call(joiner.start, nobody)
+    assert not first.call(joiner.start, nobody)
+    assert first.call(joiner.start, second.gossip_address)
+    assert results.get(timeout=10) == (second.gossip_address, "")
+    assert len(first.members()) == 3
+    address, error = results.get(timeout=20)
+    assert address == nobody
+    assert error.startswith("nobody answers on 10.55.0.200:7946: ")
+
+
 def test_another_gossip_key_does_not_get_in_and_learns_nothing(gossipers: list[Gossiper]) -> None:
     stranger = gossipers[4]
     with pytest.raises(ClusterError, match="Serf refuses join"):
@@ -300,3 +317,18 @@ def test_serf_takes_every_form_of_our_configuration(gossipers: list[Gossiper], f
         assert lonely.call(lonely.rpc.stats)["serf"]["encrypted"] == "true"
     finally:
         lonely.settings = settings
+
+
+def test_a_node_that_leaves_before_it_moves_is_back_at_once(three: list[Gossiper]) -> None:
+    first, _, third = three
+    third.move("10.55.0.33")
+    third.call(third.rpc.leave)
+    third.wait_end()
+    third.start()
+    third.call(third.rpc.join, [first.gossip_address])
+
+    def moved() -> bool:
+        members = [gossiper.members()[third.name] for gossiper in three]
+        return {(member.status, member.address) for member in members} == {("alive", third.address)}
+
+    wait_for("all to see the new address", moved, SPREAD_LIMIT)
