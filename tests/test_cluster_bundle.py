@@ -17,7 +17,7 @@ from image.cluster import bundle
 from image.cluster.secret_file import Secrets, encode_secrets
 from tests.cluster_command import cluster, credential_of, mode, refuse
 
-NODE = identity_of_seed(b"\1" * 32).node_id
+NODES = [identity_of_seed(bytes([number]) * 32).node_id for number in range(1, 5)]
 
 
 def test_a_new_cluster_has_a_plan_secrets_and_a_credential(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_all_options_reach_the_credential(tmp_path: Path) -> None:
         "--policy",
         "allowlist",
         "--allow",
-        NODE,
+        *NODES,
         "ek:" + "0f" * 32,
     ]
     options += [
@@ -64,7 +64,7 @@ def test_all_options_reach_the_credential(tmp_path: Path) -> None:
     cluster(tmp_path, "new", "lab", *options)
     found = credential_of(tmp_path)
     assert (found.machines, found.voters, found.policy) == (7, 3, Policy.ALLOWLIST)
-    assert found.allowlist == (NODE, "ek:" + "0f" * 32)
+    assert found.allowlist == (*NODES, "ek:" + "0f" * 32)
     assert (found.ipv4_range, found.seeds) == ("192.168.7.0/24", ("a.example:7946", "192.0.2.1"))
     assert found.srv == "_c._udp.example"
 

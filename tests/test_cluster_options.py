@@ -54,6 +54,11 @@ def test_all_wrong_options_are_told_at_once(tmp_path: Path) -> None:
         (["lab", "--machines", "9", "--voters", "9"], "--voters: must be 1, 3 or 5"),
         (["lab", "--policy", "Auto"], "--policy: must be auto, allowlist or approve"),
         (["lab", "--policy", "allowlist"], "--allow: must have an entry"),
+        (
+            ["lab", "--policy", "allowlist", "--allow", NODE],
+            "--allow: must hold node IDs of more than half of the 3 machines, which found the cluster; "
+            "there are 1",
+        ),
         (["lab", "--allow", NODE], "--allow: must be empty, as policy is auto"),
         (["lab", "--policy", "allowlist", "--allow", f"l{NODE[1:]}"], "--allow: must be a list"),
         (["lab", "--ipv4-range", "10.86.0.0/30"], "--ipv4-range: must be a private IPv4 network"),

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.cluster import Policy
@@ -20,7 +20,7 @@ from image.cluster.schema import make_schema, render_schema
 from image.cluster.secret_file import Secrets, decode_secrets, encode_secrets
 
 PROJECT = Path(__file__).parent.parent
-NODE = identity_of_seed(b"\1" * 32).node_id
+NODE, *NODES = (identity_of_seed(bytes([number]) * 32).node_id for number in (1, 2, 3))
 GOOD = Plan(
     cluster_id="abcdefghijklmnopqrstuvwxyz",
     operator_key=identity_of_seed(b"\2" * 32).public_key,
@@ -28,7 +28,7 @@ GOOD = Plan(
     machines=5,
     voters=5,
     policy=Policy.ALLOWLIST,
-    allowlist=(NODE, "ek:" + "0f" * 32),
+    allowlist=(NODE, *NODES, "ek:" + "0f" * 32),
     ipv4_range="10.86.0.0/16",
     seeds=("192.0.2.1", "[2001:db8::1]:7946"),
     srv="_cluster-os._udp.example.org",
@@ -93,6 +93,7 @@ def test_what_is_no_plan_is_refused_with_the_place(data: bytes, what: str) -> No
     assert what in fault(data)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_garbage_raises_nothing_but_our_error(data: bytes) -> None:
     with pytest.raises(ClusterError):
@@ -114,6 +115,7 @@ _values = st.recursive(
 SCHEMA = jsonschema.Draft202012Validator(make_schema())
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(RULES)), _values)
 def test_what_the_program_takes_the_schema_takes_too(key: str, value: object) -> None:
     changed = content(**{key: value})

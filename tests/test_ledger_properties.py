@@ -242,6 +242,7 @@ def test_a_ledger_file_with_any_value_in_any_field_is_read_or_refused(data: st.D
     assert encode_ledger(ledger) == whole
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_garbage_is_no_ledger(data: bytes) -> None:
     for whole in (data, wire.digest("cluster/ledger", data) + data):

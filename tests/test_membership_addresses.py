@@ -4,7 +4,7 @@
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.errors import ClusterError
@@ -31,6 +31,7 @@ def test_ipv6_addresses_are_unique_local_and_in_the_network_of_the_cluster() -> 
     assert mesh_network("b" * 26) != mesh_network(CLUSTER)
 
 
+@settings(deadline=None)
 @given(RANGES, SOME, st.randoms(use_true_random=False))
 def test_the_order_of_founders_does_not_matter(ipv4_range: str, nodes: list[str], random: object) -> None:
     shuffled = list(nodes)
@@ -38,6 +39,7 @@ def test_the_order_of_founders_does_not_matter(ipv4_range: str, nodes: list[str]
     assert assign_ipv4(ipv4_range, nodes) == assign_ipv4(ipv4_range, shuffled)
 
 
+@settings(deadline=None)
 @given(RANGES, SOME, st.data())
 def test_addresses_are_hosts_of_the_range_and_different(
     ipv4_range: str, nodes: list[str], data: st.DataObject
@@ -53,6 +55,7 @@ def test_addresses_are_hosts_of_the_range_and_different(
     assert network.broadcast_address not in found
 
 
+@settings(deadline=None)
 @given(SOME)
 def test_who_is_there_first_keeps_its_address(nodes: list[str]) -> None:
     *others, late = nodes

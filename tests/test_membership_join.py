@@ -87,6 +87,7 @@ def test_an_answer_that_contradicts_itself_is_refused() -> None:
             open_answer(seal_answer(VOTER, request, wrong), request)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_garbage_and_damage_are_refused(data: st.DataObject) -> None:
     request = seal_request(SEED, REQUEST)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.errors import ClusterError
@@ -68,6 +68,7 @@ def test_a_secret_that_is_too_long_is_refused() -> None:
         seal_for(b"x" * (MAX_SECRET + 1), [NODE])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=120))
 def test_garbage_opens_as_no_secret(box: bytes) -> None:
     with pytest.raises(ClusterError):
@@ -95,6 +96,7 @@ def test_secrets_do_not_show() -> None:
     assert "admission seed" not in repr(KEPT)
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0), st.integers(1, 255))
 def test_each_damaged_byte_is_noticed(place: int, mask: int) -> None:
     data = bytearray(encode_at_rest(KEPT, SEED))
@@ -103,6 +105,7 @@ def test_each_damaged_byte_is_noticed(place: int, mask: int) -> None:
         decode_at_rest(bytes(data), SEED, "FILE")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 300), st.binary(max_size=300))
 def test_a_cut_or_foreign_file_is_refused(size: int, garbage: bytes) -> None:
     data = encode_at_rest(KEPT, SEED)

@@ -77,9 +77,16 @@ def check_together(found: Mapping[str, Any], errors: list[str]) -> None:
     if machines and voters and voters > machines:
         errors.append(f"voters: must be at most the {machines} of machines; allowed: {_odd_up_to(machines)}")
     if (allowlist := found.get("allowlist")) is not None and policy is not None:
+        nodes = sum(not entry.startswith("ek:") for entry in allowlist)
         if policy is Policy.ALLOWLIST and not allowlist:
             errors.append(
                 "allowlist: must have an entry, as policy is allowlist: else nobody may be a member"
+            )
+        elif policy is Policy.ALLOWLIST and machines and nodes <= machines // 2:
+            # Nothing proves whose TPM a key is before there is a cluster, so such an entry founds nothing.
+            errors.append(
+                f"allowlist: must hold node IDs of more than half of the {machines} machines, which found "
+                f"the cluster; there are {nodes}"
             )
         if policy is not Policy.ALLOWLIST and allowlist:
             errors.append(f"allowlist: must be empty, as policy is {policy.value}")
