@@ -14,7 +14,10 @@ from agent.config_values import Kind, choice, integer, pattern, several, switch
 from agent.errors import ClusterError
 
 _PORT = integer(1, 65535)
-_OPEN_PORT = pattern(r"(tcp|udp)/([1-9][0-9]{0,4})", "tcp/PORT or udp/PORT")
+_OPEN_PORT = pattern(
+    r"(tcp|udp)/([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])",
+    "tcp/PORT or udp/PORT",
+)
 _ALLOWED: dict[str, dict[str, Kind]] = {
     "log": {"level": choice("debug", "info", "warning", "error")},
     "identity": {"seal": choice("auto", "tpm2", "none")},

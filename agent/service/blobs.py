@@ -11,12 +11,14 @@ import hashlib
 from dataclasses import dataclass, replace
 
 from agent import wire
+from agent.discovery.query_size import ANSWER_ROOM
 from agent.errors import ClusterError
 
 QUERY = "cos-blob"
 ASK = "cluster/blob"
 PART = "cluster/blob-part"
-PART_BYTES = 900
+PART_BYTES = ANSWER_ROOM - 250
+"""The rest is the envelope and the other fields of a part."""
 MAX_BYTES = 256 << 10
 
 

@@ -25,7 +25,7 @@ from agent.mesh.plan import MeshNetwork
 from agent.service import membership as memberships
 from agent.service import publish
 from agent.service.clock import is_clock_synchronised
-from agent.service.consensus import Answer, Consensus
+from agent.service.consensus import Answer, Consensus, Mode
 from agent.service.contacts import Contacts
 from agent.service.forming import QUERY as FORM
 from agent.service.forming import Forming
@@ -125,7 +125,7 @@ class Daemon:
         elif isinstance(message, Answer):
             message.tell()
         elif isinstance(message, Announced):
-            self.gossip.add_candidates(message.addresses, now)
+            self.gossip.add_candidates(message, now)
         elif isinstance(message, QueryReceived):
             self._hear_query(message, now)
         elif isinstance(message, QueryAnswer):
@@ -210,9 +210,12 @@ class Daemon:
 
     def _follow_ledger(self) -> None:
         applied = self.consensus.applied
-        if self.membership is None or applied is None or applied.state == self.membership.ledger:
+        if self.membership is None or applied is None:
             return
-        self.take_ledger(applied.state)
+        known, state = self.membership.ledger, applied.state
+        # Who has just started goes through the states of old again.
+        if state != known and (state.generation, state.revision) >= (known.generation, known.revision):
+            self.take_ledger(state)
 
     def take_ledger(self, ledger: Ledger) -> None:
         """Go on with a newer ledger: first on the disk, then in fact."""
@@ -256,7 +259,6 @@ class Daemon:
         if self.standing.phase is Phase.REMOVED or (credential is None and membership is None):
             return
         key = membership.secrets.gossip_key if membership else credential.gossip_key if credential else b""
-        ledger = membership.ledger if membership else None
         further = self.gossip.addresses[1:4]
         self.gossip.open(
             credential,
@@ -266,7 +268,7 @@ class Daemon:
                 genesis=membership.hash if membership else None,
                 wireguard_port=self.config.networking.listen_port,
                 addresses=further,
-                voter=ledger is not None and self.me in ledger.voters,
+                voter=self.consensus.mode in (Mode.VOTER, Mode.FRESH),
             ),
         )
         self.gossip.join(now, self.contacts.gossip_addresses(self.config.discovery.bind_port))
@@ -308,7 +310,7 @@ class Daemon:
             return f"{self.standing.reason}{f': {said}' if said else ''}"
         ledger = membership.ledger
         vote = "voter" if self.me in ledger.voters else "member without a vote"
-        held = [lease.role for lease in ledger.leases.values() if lease.holder == self.me]
+        held = self.leader.holding.acting
         roles = f", {' and '.join(held)} here" if held else ""
         return f"{done or 'no change'}: {vote} among {len(ledger.members)} members{roles}"
 
@@ -326,5 +328,8 @@ class Daemon:
             if self._errors.get(part) != error.message:
                 _log.warning("%s: %s%s", part, error.message, f" ({error.hint})" if error.hint else "")
             self._errors[part] = error.message
+        except Exception:
+            _log.exception("%s: an error of the agent itself", part)
+            self._errors[part] = f"{part}: an error of the agent itself; see: journalctl -u clusteros-agent"
         else:
             self._errors.pop(part, None)

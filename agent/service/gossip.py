@@ -6,6 +6,7 @@ replaced. A Serf that is away is looked for at every tick; nothing here waits fo
 """
 
 import contextlib
+import json
 import logging
 import secrets
 from collections.abc import Iterable, Iterator
@@ -35,6 +36,7 @@ class Announced(NamedTuple):
     """Addresses (host:port) at which nodes may be; a message for the inbox."""
 
     addresses: tuple[str, ...]
+    news: bool = False  # they announced themselves just now
 
 
 class Gossip:
@@ -46,14 +48,15 @@ class Gossip:
         self._seed = seed
         self._file = file
         self._inbox = inbox
-        self._rpc_auth = secrets.token_hex(16)
+        self._rpc_auth = _read_rpc_auth(file) or secrets.token_hex(16)
         self._rpc = SerfRpc(self._rpc_auth, self._on_event, port=config.discovery.rpc_port)
         self._joiner = Joiner(self._rpc.join, lambda _address, _error: None)
         self._resolver: Resolver | None = None
         self._resolved = float("-inf")
         self._mdns: Mdns | None = None
         self._key = b""
-        self._written: bytes | None = None
+        # Serf goes on when the agent is started again, as long as nothing in its configuration changes.
+        self._written: bytes | None = file.read_bytes() if file.exists() else None
         self._announced: dict[str, str] = {}
         self._candidates: dict[str, join_plan.Candidate] = {}
         self._attempts: dict[str, join_plan.Attempt] = {}
@@ -87,7 +90,7 @@ class Gossip:
         content = serf_config.render(
             serf_config.SerfSettings(
                 name=self._name,
-                bind_address="0.0.0.0",  # noqa: S104 - the firewall decides who may come
+                bind_address="::" if ":" in addresses[0] else "0.0.0.0",  # noqa: S104 - the firewall decides
                 bind_port=self._config.discovery.bind_port,
                 advertise=addresses[0],
                 rpc_port=self._config.discovery.rpc_port,
@@ -98,6 +101,9 @@ class Gossip:
             )
         )
         if serf_config.needs_restart(self._written, content):
+            if self._advertised_differs(content) and self._rpc.connected:
+                # Else the others refuse the new address for most of a minute: it looks like another node.
+                self.leave()
             files.replace(self._file, content, mode=0o600)
             self._written = content
             self._announced = wanted
@@ -142,9 +148,9 @@ class Gossip:
             if self._joiner.start(address):
                 self._attempts = join_plan.record(self._attempts, address, self._candidates, now)
 
-    def add_candidates(self, addresses: Iterable[str], now: float) -> None:
-        """Note addresses that were just announced."""
-        self._candidates = join_plan.note(self._candidates, addresses, now, news=True)
+    def add_candidates(self, found: "Announced", now: float) -> None:
+        """Note addresses at which nodes may be."""
+        self._candidates = join_plan.note(self._candidates, found.addresses, now, news=found.news)
 
     def ask(
         self, name: str, payload: bytes, nodes: Iterable[str] = (), *, seconds: float = 2.0
@@ -178,7 +184,7 @@ class Gossip:
         port = self._config.discovery.bind_port
 
         def found(address: str, at: int) -> None:
-            self._inbox.put(Announced((join_plan.join_port(address, at),)))
+            self._inbox.put(Announced((join_plan.join_port(address, at),), news=True))
 
         if self._mdns:
             self._mdns.close()
@@ -198,6 +204,9 @@ class Gossip:
         elif isinstance(event, MembersChanged):
             self._inbox.wake()
 
+    def _advertised_differs(self, content: bytes) -> bool:
+        return bool(self._written) and _advertised(self._written or b"{}") != _advertised(content)
+
     def _underlay(self) -> list[UnderlayAddress]:
         return [entry for entry in list_addresses() if entry.interface != self._config.networking.interface]
 
@@ -208,3 +217,19 @@ class Gossip:
             yield
         except ClusterError as error:
             self.error = error.message
+
+
+def _read_rpc_auth(file: Path) -> str | None:
+    """Return the key of the RPC in serf.json, None when there is no such file."""
+    try:
+        return str(json.loads(file.read_bytes())["rpc_auth"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _advertised(content: bytes) -> str | None:
+    try:
+        found = json.loads(content).get("advertise")
+    except (ValueError, AttributeError):
+        return None
+    return found if isinstance(found, str) else None

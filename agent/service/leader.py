@@ -2,19 +2,24 @@
 """Does in the ledger what is this node's to see to: duties, leases, voters. Pure modules decide what."""
 
 import logging
+from collections.abc import Callable, Iterable
 
 from nacl.utils import random
 
-from agent.cluster import Peer
+from agent.cluster import Ledger, Peer
 from agent.config import Election
+from agent.election import leases, voters
+from agent.election.pending import Outcome
 from agent.membership import commands
 from agent.membership.secrets import ADMISSION, GOSSIP, KEY_BYTES
 from agent.service.consensus import Consensus
 from agent.service.duties import COORDINATOR, Duty, RotateGossip, list_duties
+from agent.service.holding import Holding
 from agent.service.membership import Membership
 
 PATIENCE = 10.0
-"""Seconds after which a command of which nothing was heard is given again."""
+"""Seconds after which something of which nothing was heard is begun again."""
+ROLES = (COORDINATOR,)
 _log = logging.getLogger("leader")
 
 
@@ -23,40 +28,110 @@ class Leader:
 
     def __init__(self, me: str, config: Election) -> None:
         self._me = me
-        self._config = config
+        ttl = float(config.lease)
+        self._times = leases.LeaseTimes(ttl, stop_margin=ttl / 4, grant_margin=ttl / 12)
+        self._limits = voters.Limits(grace=float(config.voter_grace))
+        self._seen: dict[str, leases.Seen] = {}
         self._under_way: dict[str, float] = {}
+        self.holding = Holding(me, self._times)
+        self.voters_sentence = ""
 
-    def tick(self, membership: Membership, consensus: Consensus, peers: tuple[Peer, ...], now: float) -> str:
+    def tick(self, membership: Membership, consensus: Consensus, peers: Iterable[Peer], now: float) -> str:
         """Do what is due; return what was begun, empty for nothing."""
+        applied = consensus.applied
+        if applied is None:
+            return ""
+        ledger = applied.state
+        self._seen = leases.watch(self._seen, ledger, applied.at)
         self._under_way = {name: end for name, end in self._under_way.items() if end > now}
+        begun = list(self.holding.tick(ledger, consensus))
         leads = consensus.leader_since is not None
-        begun = []
-        for duty in list_duties(self._me, membership.ledger, leads=leads):
-            name = type(duty).__name__
-            if name not in self._under_way:
-                command = self._compose(duty, membership)
-                if command is not None:
-                    self._commit(name, command, consensus, now)
-                    begun.append(duty.__doc__.partition(":")[0].rstrip(".").lower() if duty.__doc__ else name)
+        for duty in list_duties(self._me, ledger, leads=leads):
+            if self._begin(type(duty).__name__, now):
+                begun += self._see_to(duty, ledger, membership, consensus)
+        if leads:
+            alive = {peer.node_id for peer in peers if peer.alive} | {self._me}
+            begun += self._grant(ledger, alive, consensus, now)
+            begun += self._arrange_voters(ledger, peers, consensus, now)
         return ", ".join(begun)
 
-    def _compose(self, duty: Duty, membership: Membership) -> bytes | None:
-        ledger, secrets = membership.ledger, membership.secrets
+    def _see_to(
+        self, duty: Duty, ledger: Ledger, membership: Membership, consensus: Consensus
+    ) -> Iterable[str]:
         if isinstance(duty, RotateGossip):
             lease = ledger.leases.get(COORDINATOR)
-            role = (COORDINATOR, lease.epoch) if lease and lease.holder == self._me else (None, 0)
-            return commands.put_secret(
-                ledger, GOSSIP, random(KEY_BYTES), ledger.members, role=role[0], epoch=role[1]
-            )
-        if secrets.admission_seed is None:
-            return None
-        return commands.put_secret(ledger, ADMISSION, secrets.admission_seed, ledger.voters)
+            mine = lease is not None and lease.holder == self._me
+            if mine and not self.holding.may_act(COORDINATOR, ledger):
+                return
+            role, epoch = (COORDINATOR, lease.epoch) if mine and lease else (None, 0)
+            key = random(KEY_BYTES)
+            command = commands.put_secret(ledger, GOSSIP, key, ledger.members, role=role, epoch=epoch)
+            yield "takes a new gossip key"
+        else:
+            seed = membership.secrets.admission_seed
+            if seed is None:
+                return
+            command = commands.put_secret(ledger, ADMISSION, seed, ledger.voters)
+            yield "gives the admission key to the new voters"
+        consensus.commit(command, self._done(type(duty).__name__))
 
-    def _commit(self, name: str, command: bytes, consensus: Consensus, now: float) -> None:
-        self._under_way[name] = now + PATIENCE
+    def _grant(self, ledger: Ledger, alive: set[str], consensus: Consensus, now: float) -> Iterable[str]:
+        # The leader itself first: what it grants to itself takes the shortest way.
+        nodes = [self._me, *sorted(node for node in ledger.voters if node in alive and node != self._me)]
+        candidates = dict.fromkeys(ROLES, nodes)
+        for grant in leases.grants(ledger, self._seen, candidates, now, self._times):
+            name = f"grant {grant.role}"
+            if self._begin(name, now):
+                consensus.commit(commands.lease_grant(ledger, grant.role, grant.holder), self._done(name))
+                yield f"gives {grant.role} to {grant.holder}: {grant.reason}"
 
+    def _arrange_voters(
+        self, ledger: Ledger, peers: Iterable[Peer], consensus: Consensus, now: float
+    ) -> Iterable[str]:
+        presence = {
+            peer.node_id: voters.Presence(peer.alive, peer.seen, peer.voter)
+            for peer in peers
+            if peer.node_id in ledger.members and ledger.members[peer.node_id].hardware == peer.hardware
+        }
+        plan = voters.plan_voters(
+            ledger, consensus.status, presence, me=self._me, now=now, limits=self._limits
+        )
+        self.voters_sentence = plan.reason
+        if plan.step is not None and self._begin("voters", now):
+            self._take_step(plan.step, ledger, consensus)
+            yield plan.reason
+
+    def _take_step(self, step: voters.Step, ledger: Ledger, consensus: Consensus) -> None:
+        raft = consensus.raft
+        assert raft is not None
+        if step.kind in ("name", "unname"):
+            named = {*ledger.voters} ^ {step.node}
+            consensus.commit(commands.set_voters(named), self._done("voters"))
+            return
+        member = ledger.members.get(step.node)
+        host = member.ipv4 if member else step.node
+
+        def heard(outcome: Outcome, _result: object) -> None:
+            _log.info("%s %s: %s", step.kind, step.node, outcome.value)
+
+        if step.kind == "add":
+            raft.add_voter(host, heard)
+        elif step.kind == "remove":
+            raft.remove_voter(host, heard)
+        else:
+            raft.transfer_leadership(host, heard)
+
+    def _begin(self, name: str, now: float) -> bool:
+        """Tell whether `name` may begin; it may again when it was heard of, or after a while."""
+        if name in self._under_way:
+            return False
+        # Changes of Raft's own list are told on its thread, so they just take their time.
+        self._under_way[name] = now + (2.0 if name == "voters" else PATIENCE)
+        return True
+
+    def _done(self, name: str) -> Callable[[bool, str], None]:
         def done(applied: bool, reason: str) -> None:
             self._under_way.pop(name, None)
             _log.log(logging.INFO if applied else logging.DEBUG, "%s: %s", name, reason)
 
-        consensus.commit(command, done)
+        return done

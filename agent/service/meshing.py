@@ -14,6 +14,7 @@ from agent.mesh import plan
 from agent.mesh.interface import Mesh, MeshSettings, open_mesh
 from agent.mesh.link_plan import LinkSettings
 from agent.mesh.mtu import choose_mtu
+from agent.mesh.nftables import set_ranges
 from agent.mesh.sessions import Endpoint, Session, follow_sessions
 
 
@@ -34,6 +35,7 @@ class Meshing:
         self._config = config
         self._key = wireguard_private_key(seed)
         self._mesh: Mesh | None = None
+        self._ranges: tuple[str, ...] | None = None
         self.view = MeshView()
 
     def keep(
@@ -52,6 +54,10 @@ class Meshing:
         """
         if self._mesh is None:
             self._mesh = open_mesh(self._config.interface)
+        if self._ranges != network.ranges:
+            # Before the interface is up: without its ranges the firewall shuts the mesh.
+            set_ranges(network.ranges)
+            self._ranges = network.ranges
         mtu = choose_mtu((nic.mtu for nic in self._mesh.list_underlay()), self._config.mtu)
         link = LinkSettings(
             ipv4=me.ipv4,
@@ -89,6 +95,9 @@ class Meshing:
                 return
         self._mesh.take_down()
         self.view = MeshView()
+        if self._ranges != ():
+            set_ranges(())
+            self._ranges = ()
 
     def close(self) -> None:
         """Let go; the interface stays, as the agent may be started again."""

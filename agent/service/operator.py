@@ -13,6 +13,7 @@ from agent.discovery.seeds import parse_seed
 from agent.errors import ClusterError
 from agent.membership import commands, ticket
 from agent.membership import credential as credentials
+from agent.service.gossip import Announced
 from agent.service.recovery import recover
 from agent.service.requests import Request
 from agent.service.support import collect
@@ -89,7 +90,7 @@ class Operator:
         daemon = self._daemon
         if "host" in request.content:
             host, port = parse_seed(request.content["host"], daemon.config.discovery.bind_port)
-            daemon.gossip.add_candidates([join_port(host, port)], time.monotonic())
+            daemon.gossip.add_candidates(Announced((join_port(host, port),), news=True), time.monotonic())
             request.say(f"tries to reach the cluster at {host} port {port}")
             return
         if daemon.membership is not None:

@@ -133,6 +133,7 @@ def membership_of(admission: Admission) -> Membership:
         begun,
         members={**voters, admission.member.node_id: admission.member},
         voters=tuple(sorted(voters)),
+        revision=admission.member.number,
     )
     return Membership(admission.record, admission.genesis, ledger, admission.secrets)
 

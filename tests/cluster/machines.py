@@ -65,6 +65,9 @@ class Machine:
         content = {"seed": self._seed.hex(), "hardware": self.hardware}
         files.replace(self.run / "self.json", json.dumps(content).encode(), mode=0o400)
         self._spawn("wireguard", ["wireguard-go", "-f", self.mesh])
+        firewall = "import sys; from agent.mesh.nftables import main; sys.exit(main([]))"
+        done = self.inside("python3", "-S", "-c", firewall)
+        assert done.returncode == 0, done.stderr
         self.start_agent()
         self._stop.clear()
         self._supervisor = threading.Thread(target=self._keep_serf, daemon=True)
@@ -128,6 +131,7 @@ class Machine:
             text=True,
             check=False,
             timeout=60,
+            cwd=PROJECT,
             env=self._environment("command"),
         )
 
@@ -141,6 +145,7 @@ class Machine:
             "PYTHONDONTWRITEBYTECODE": "1",
             "CREDENTIALS_DIRECTORY": str(self.folder / "credentials"),
             "CLUSTEROS_NETWORKING_INTERFACE": self.mesh,
+            "CLUSTEROS_STATE": str(self.state),
             "DONT_FAKE_MONOTONIC": "1",
             "PYTHONUNBUFFERED": "1",
         }
