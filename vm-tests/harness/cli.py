@@ -9,12 +9,16 @@ from typing import Any, TypeAlias
 
 from agent.errors import ClusterError
 from harness import attach, disks, table
+from harness.cluster import describe, is_formed, read_status
 from harness.group import Group, GroupBusyError, groups, need_memory
 from harness.machine import BOOT_LIMIT, SHUTDOWN_LIMIT, Machine
 from harness.model import JOIN_CREDENTIAL, MEMORY, Boot, NodeSpec, VmContext
+from harness.waiting import LOOK_AGAIN
 
 DEFAULT_GROUP = "default"
 _EXEC_LIMIT = 24 * 3600.0
+_WHERE = ("cluster", "name", "state")
+_STATUS_COLUMNS = (*_WHERE, "hostname", "phase", "members", "vote", "mesh", "address", "roles", "says")
 
 _Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -37,7 +41,8 @@ def register(subparsers: _Subparsers) -> None:
     up.add_argument("--profile", metavar="NAME", default="vm", help="image to start from (vm)")
     listing = add("list", "show all nodes and their state")
     listing.add_argument("--json", action="store_true", help="as a JSON list")
-    add("status", "ask each running node who it is")
+    status = add("status", "show the nodes and the cluster that they form; on a terminal until it is formed")
+    status.add_argument("--once", action="store_true", help="look once, also on a terminal")
     execute = add("exec", "run a command in a node, as root")
     execute.add_argument("node", metavar="NODE")
     execute.add_argument("argv", metavar="-- CMD", nargs="+", help="the command and its arguments")
@@ -57,7 +62,8 @@ def run(args: argparse.Namespace, context: VmContext) -> int:
 
 def _up(args: argparse.Namespace, context: VmContext) -> int:
     group = _group(args, context)
-    boot = Boot({JOIN_CREDENTIAL: context.credential.read_bytes()} if context.credential else {})
+    credential = context.credential(group.name)
+    boot = Boot({JOIN_CREDENTIAL: credential} if credential else {})
     image = disks.find_image(context.images.parent / args.profile)
     with group.locked():
         group.create(image)
@@ -78,7 +84,9 @@ def _up(args: argparse.Namespace, context: VmContext) -> int:
     for machine in machines:
         machine.wait_ready(max(1.0, BOOT_LIMIT - (time.monotonic() - started)))
         _say(f"{machine.name} is ready after {time.monotonic() - started:.0f} s at {machine.spec.address}")
-    _say(f"next: ./build.py vm exec {names[0]} -- node-agent info")
+    of = f" --cluster {group.name}" if args.cluster else ""
+    command = f"vm status{of}" if credential else f"vm exec{of} {names[0]} -- node-agent info"
+    _say(f"next: ./build.py {command}")
     return 0
 
 
@@ -93,9 +101,27 @@ def _list(args: argparse.Namespace, context: VmContext) -> int:
 
 
 def _status(args: argparse.Namespace, context: VmContext) -> int:
-    rows = [_ask(group, machine) for group in _groups(args, context) for machine in group.machines()]
-    table.show(["cluster", "name", "state", "node_id", "hostname", "says"], rows)
-    return 0 if all(row["state"] == "ready" for row in rows) else 1
+    watch = sys.stdout.isatty() and not args.once
+    with table.screen(watch) as show:
+        while True:
+            rows, formed = [], True
+            for group in _groups(args, context):
+                machines = group.machines()
+                documents = [read_status(machine) if machine.state == "ready" else {} for machine in machines]
+                formed = formed and is_formed(documents)
+                rows += [
+                    {
+                        "cluster": group.name,
+                        "name": machine.name,
+                        "state": machine.state,
+                        **describe(document),
+                    }
+                    for machine, document in zip(machines, documents, strict=True)
+                ]
+            show(_STATUS_COLUMNS, rows)
+            if not watch or formed:
+                return 0 if formed else 1
+            time.sleep(LOOK_AGAIN)
 
 
 def _exec(args: argparse.Namespace, context: VmContext) -> int:
@@ -184,18 +210,6 @@ def _addresses(machine: Machine) -> list[str]:
         return machine.addresses()
     except ClusterError:  # it went down since it was asked whether it is ready
         return []
-
-
-def _ask(group: Group, machine: Machine) -> dict[str, Any]:
-    row: dict[str, Any] = {"cluster": group.name, "name": machine.name, "state": machine.state}
-    if row["state"] == "ready":
-        try:
-            info = json.loads(machine.run("node-agent", "info", "--json"))
-            row |= {"node_id": info.get("node_id"), "hostname": info.get("hostname")}
-            row["says"] = machine.run("node-agent", "status").splitlines()[0]
-        except (ClusterError, ValueError, IndexError) as error:
-            row["says"] = str(error)
-    return row
 
 
 def _count(text: str) -> int:

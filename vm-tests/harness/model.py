@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -35,8 +35,8 @@ class VmContext:
     """Folder of one profile's artefacts, `out/vm`."""
     state: Path
     """Folder where the VMs keep their state, one folder a group."""
-    credential: Path | None = None
-    """The join credential of a cluster; handed to each node as systemd credential JOIN_CREDENTIAL."""
+    credential: Callable[[str], bytes | None] = lambda _: None
+    """Returns the join credential of a cluster; each node of the group of that name gets it."""
 
 
 JOIN_CREDENTIAL = "cluster-os.join"
