@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hand to the daemon what only root can read: the node key and the fingerprint of the hardware.
+"""Hand to the daemon what only root can read: node key, fingerprint of the hardware, join credential.
 
-Runs as root before the daemon, which has a user of its own. Owns /run/cluster-os/self.json: in memory only,
-0400, gone with the boot. The TPM is asked once a start, here.
+Runs as root before the daemon, which has a user of its own. Owns self.json and cluster-os.join in
+/run/cluster-os: in memory only, 0400, gone with the boot. The TPM is asked once a start, here.
+
+The credential is systemd's system credential `cluster-os.join` (systemd.system-credentials(7)): plain from
+SMBIOS or fw_cfg, encrypted from the ESP. systemd itself would refuse one that is closed with the null key on
+a machine with Secure Boot and a TPM2, and then not start the daemon at all; so it is opened here.
 """
 
 import json
@@ -17,11 +21,16 @@ from agent.discovery.hardware_fingerprint import fingerprint_hardware
 from agent.errors import ClusterError
 from agent.facts import read_facts
 from agent.identity import SEED_BYTES
+from agent.membership.credential import NAME
 from agent.report import NO_IDENTITY_HINT
+from agent.run import run as run_program
 from agent.state import find_state
 from agent.tree import Tree
 
 FILE = "self.json"
+PLAIN = Path("run/credentials/@system")
+ENCRYPTED = Path("run/credentials/@encrypted")
+_TIME_LIMIT = 120.0
 
 
 class Handover(NamedTuple):
@@ -55,7 +64,38 @@ def hand_over(state: Path, run: Path, user: str | None = None) -> None:
     content = {"seed": seed.hex(), "hardware": fingerprint_hardware(read_facts(Tree()))}
     files.make_folder(run, mode=0o755)
     path = run / FILE
-    files.replace(path, json.dumps(content).encode(), mode=0o400)
+    _write(path, json.dumps(content).encode(), user)
+    try:
+        credential = find_credential(Path("/"))
+    except ClusterError as error:
+        # A node that is a member needs none any more.
+        print(f"warning: {error.message}; {error.hint}", file=sys.stderr)
+        credential = None
+    if credential is not None:
+        _write(run / NAME, credential, user)
+
+
+def find_credential(root: Path) -> bytes | None:
+    """Return the join credential that the machine was started with, None where there is none. Secret.
+
+    Raises ClusterError when there is one that cannot be opened.
+    """
+    try:
+        return (root / PLAIN / NAME).read_bytes()
+    except FileNotFoundError:
+        pass
+    closed = root / ENCRYPTED / NAME
+    if not closed.exists():
+        return None
+    return run_program(
+        ["systemd-creds", "decrypt", "--allow-null", f"--name={NAME}", str(closed), "-"],
+        time_limit=_TIME_LIMIT,
+        hint="write it again: ./build.py cluster credential NAME --output cluster-os.join.cred",
+    )
+
+
+def _write(path: Path, content: bytes, user: str | None) -> None:
+    files.replace(path, content, mode=0o400)
     if user:
         entry = pwd.getpwnam(user)
         os.chown(path, entry.pw_uid, entry.pw_gid)

@@ -67,13 +67,11 @@ def run(state: Path, run_folder: Path) -> int:
 
 
 def read_credential(place: Place) -> Credential | None:
-    """Return the join credential: the one that an operator gave by `node-agent join`, or systemd's.
+    """Return the join credential: what `node-agent join` was given, or the machine was started with.
 
     Raises ClusterError when it is damaged.
     """
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    paths = [place.credential, *([Path(folder) / credentials.NAME] if folder else [])]
-    for path in paths:
+    for path in (place.credential, place.run / credentials.NAME):
         try:
             return credentials.decode(path.read_bytes(), str(path))
         except FileNotFoundError:

@@ -44,7 +44,7 @@ class Machine:
         self._stop = threading.Event()
         self._supervisor: threading.Thread | None = None
         self.state, self.run = folder / "state", folder / "run"
-        for path in (self.state, self.run, folder / "credentials"):
+        for path in (self.state, self.run):
             files.make_folder(path, mode=0o755)
         seed = keystore.make(self.state / "identity.json", tpm=None).secret
         self._seed = seed
@@ -58,12 +58,15 @@ class Machine:
 
     def give(self, credential: bytes) -> None:
         """Hand it the join credential."""
-        files.replace(self.folder / "credentials/cluster-os.join", credential, mode=0o600)
+        files.replace(self.folder / "cluster-os.join", credential, mode=0o600)
 
     def start(self) -> None:
         """Switch it on."""
         content = {"seed": self._seed.hex(), "hardware": self.hardware}
         files.replace(self.run / "self.json", json.dumps(content).encode(), mode=0o400)
+        if (self.folder / "cluster-os.join").exists():
+            credential = (self.folder / "cluster-os.join").read_bytes()
+            files.replace(self.run / "cluster-os.join", credential, mode=0o400)
         self._spawn("wireguard", ["wireguard-go", "-f", self.mesh])
         firewall = "import sys; from agent.mesh.nftables import main; sys.exit(main([]))"
         done = self.inside("python3", "-S", "-c", firewall)
@@ -143,7 +146,6 @@ class Machine:
         variables: Mapping[str, str] = {
             "PYTHONPATH": os.pathsep.join(map(str, python)),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "CREDENTIALS_DIRECTORY": str(self.folder / "credentials"),
             "CLUSTEROS_NETWORKING_INTERFACE": self.mesh,
             "CLUSTEROS_STATE": str(self.state),
             "DONT_FAKE_MONOTONIC": "1",

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three machines from one image, with one credential, become one cluster and stay it."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from harness.cluster import read_status, wait_formed
+from harness.lab import Lab
+from harness.machine import Machine
+from harness.model import JOIN_CREDENTIAL, Boot, Json, NodeSpec
+from harness.waiting import wait_for
+from tests.cluster.bundle import encode, make_credential
+
+UNDERLAY_LISTENERS = {("udp", 68), ("udp", 546), ("udp", 5353), ("udp", 51820), ("udp", 7946), ("tcp", 7946)}
+MESH_LISTENERS = {("tcp", 7950), ("tcp", 7980)}
+CHANGE_LIMIT = 120.0
+"""Seconds for what a running cluster does about a change, on busy cores under TCG."""
+
+
+@pytest.fixture(scope="module")
+def boot() -> Boot:
+    """What each of the machines is started with."""
+    return Boot({JOIN_CREDENTIAL: encode(make_credential(3))})
+
+
+@pytest.fixture(scope="module")
+def trio(lab: Lab, boot: Boot) -> Iterator[list[Machine]]:
+    """node1 to node3, one cluster."""
+    machines = [lab.start(NodeSpec(f"node{number}"), boot) for number in (1, 2, 3)]
+    for machine in machines:
+        machine.wait_ready()
+    wait_formed(machines)
+    yield machines
+
+
+def genesis_of(documents: list[Json]) -> str:
+    (genesis,) = {document["cluster"]["genesis"] for document in documents}
+    return str(genesis)
+
+
+def test_three_machines_form_one_cluster_by_themselves(trio: list[Machine]) -> None:
+    documents = wait_formed(trio)
+    assert genesis_of(documents)
+    for machine in trio:
+        assert machine.system_state() == "running"
+        assert machine.run("systemctl", "list-units", "--failed", "--plain", "--no-legend") == ""
+    # Everybody has the same members at the same addresses.
+    views = {json.dumps([[m["node_id"], m["ipv4"], m["ipv6"]] for m in d["members"]]) for d in documents}
+    assert len(views) == 1
+    assert {document["mesh"]["interface"] for document in documents} == {"mesh0"}
+
+
+def test_the_mesh_carries_what_the_underlay_does_not_let_in(trio: list[Machine]) -> None:
+    first, second = trio[:2]
+    mesh = read_status(second)["mesh"]["ipv4"]
+    assert first.run("python3", "-c", _fetch(mesh, 7980)).startswith("HTTP/1.1 200")
+    assert first.execute(["python3", "-c", _fetch(second.spec.address, 7980)]).status != 0
+    assert first.execute(["python3", "-c", _fetch(second.spec.address, 7950)]).status != 0
+
+
+def test_a_member_listens_where_it_should_and_nowhere_else(trio: list[Machine]) -> None:
+    machine = trio[0]
+    mesh = read_status(machine)["mesh"]["ipv4"]
+    lines = machine.run("ss", "--no-header", "--listening", "--tcp", "--udp", "--numeric").splitlines()
+    underlay: set[tuple[str, int]] = set()
+    own: set[tuple[str, int]] = set()
+    for line in lines:
+        protocol, _state, _received, _sent, local, *_rest = line.split()
+        address, port = local.rsplit(":", 1)
+        if address.startswith("127.") or address == "[::1]":
+            continue
+        (own if address == mesh else underlay).add((protocol, int(port)))
+    assert underlay - UNDERLAY_LISTENERS == set()
+    assert own == MESH_LISTENERS
+
+
+def test_the_agent_shows_its_cluster_to_people(trio: list[Machine]) -> None:
+    table = trio[0].run("node-agent", "members")
+    for machine in trio:
+        assert machine.run("hostname") in table
+    assert "coordinator" in trio[0].run("node-agent", "leaders")
+    assert trio[0].execute(["node-agent", "status"]).status == 0
+
+
+def test_no_secret_of_the_cluster_is_where_others_can_read_it(trio: list[Machine], boot: Boot) -> None:
+    key = json.loads(boot.credentials[JOIN_CREDENTIAL])["gossip_key"]
+    script = f"journalctl -b --no-pager | grep -F '{key}'; cat /proc/*/cmdline | grep -aF '{key}'"
+    # grep itself has the key in its arguments, and the shell that runs it.
+    found = [line for line in trio[0].execute(["sh", "-c", script]).text.splitlines() if "grep" not in line]
+    assert found == []
+    assert trio[0].run("stat", "--format=%a %U", "/run/cluster-os/serf.json") == "600 clusteros"
+
+
+def test_the_cluster_goes_on_without_its_leader_and_takes_it_back(
+    lab: Lab, trio: list[Machine], boot: Boot
+) -> None:
+    documents = wait_formed(trio)
+    leader = documents[0]["raft"]["leader"]
+    (lost,) = [machine for machine, d in zip(trio, documents, strict=True) if d["node_id"] == leader]
+    others = [machine for machine in trio if machine is not lost]
+    lost.power_cut()
+
+    def led() -> bool:
+        found = [read_status(machine) for machine in others]
+        return all(d.get("raft", {}).get("leader") not in (None, leader) for d in found)
+
+    wait_for("another leader", led, CHANGE_LIMIT)
+    lab.start(lost.spec, boot)
+    lost.wait_ready()
+    assert genesis_of(wait_formed(trio)) == genesis_of(documents)
+
+
+def test_a_cluster_that_lost_its_power_comes_back_as_it_was(
+    lab: Lab, trio: list[Machine], boot: Boot
+) -> None:
+    before = wait_formed(trio)
+    for machine in trio:
+        machine.power_cut()
+    for machine in reversed(trio):
+        lab.start(machine.spec, boot)
+    for machine in trio:
+        machine.wait_ready()
+    after = wait_formed(trio)
+    assert genesis_of(after) == genesis_of(before)
+    assert [d["mesh"]["ipv4"] for d in after] == [d["mesh"]["ipv4"] for d in before]
+
+
+def test_a_removed_machine_stays_out_also_after_a_reboot(trio: list[Machine]) -> None:
+    documents = wait_formed(trio)
+    gone, others = trio[2], trio[:2]
+    node = documents[2]["node_id"]
+    others[0].run("node-agent", "remove", "--yes", node, limit=60)
+
+    def dropped() -> bool:
+        found = [read_status(machine) for machine in others]
+        return all(node in d.get("removed", []) and d["secrets"]["gossip"] == 2 for d in found)
+
+    wait_for("the removal to be known", dropped, CHANGE_LIMIT)
+    gone.reboot()
+    wait_formed(others)
+    assert all(node not in {m["node_id"] for m in read_status(machine)["members"]} for machine in others)
+
+
+def _fetch(host: str, port: int) -> str:
+    request = "GET /metrics HTTP/1.1\\r\\nHost: node\\r\\n\\r\\n"
+    return (
+        f"import socket; s = socket.create_connection(('{host}', {port}), 5); "
+        f"s.sendall(b'{request}'); print(s.recv(64).decode())"
+    )
