@@ -53,6 +53,11 @@ class Channel:
         self._send_key = self._receive_key = b""
         self._sent = self._opened = 0
 
+    @property
+    def greeted(self) -> bool:
+        """Whether the other end speaks this protocol, as far as it has come."""
+        return bool(self._receive_key)
+
     def send(self, payload: bytes) -> None:
         """Seal one message; only once `peer` is known."""
         self._seal(payload)

@@ -189,7 +189,7 @@ class Engine(Generic[S]):
             leader_since=self._leader_since,
             voters=replica.voters,
             connected=replica.connected,
-            ready=replica.isReady() and self.applied is not None,
+            ready=replica.ready and self.applied is not None,
         )
         self.numbers = replica.raftCurrentTerm, max(replica.raftCommitIndex, replica.raftLastApplied)
         if (view, self.applied) != self._seen:

@@ -21,7 +21,7 @@ from agent.errors import ClusterError
 
 _log = logging.getLogger(__name__)
 MAX_STRANGERS = 32
-WARN_EVERY = 60.0  # seconds, about the strangers of one host
+WARN_EVERY = 60.0  # seconds, about one other end
 MAX_WARNED = 1000
 Name = tuple[str, str]
 """`voter` or `observer`, and the address."""
@@ -188,14 +188,16 @@ class Network:
             return
         if origin in self._strangers:
             self._strangers.remove(origin)
-            self._warn(origin.host, why)
+            self._warn(f"from {origin.host}", why)
         for there in [key for key, value in self._calls.items() if value is origin]:
             del self._calls[there]
-            _log.debug("connection to the voter %s ended: %s", there, why)
+            # A voter that is away is nothing to tell at each try; one that does not want this node is.
+            if origin.channel.greeted:
+                self._warn(f"to the voter {there}", why)
 
-    def _warn(self, host: str, why: str) -> None:
-        """Tell of a stranger, but not of each of its attempts."""
+    def _warn(self, which: str, why: str) -> None:
+        """Tell of a connection without a name that ended, but not of each that ends in the same way."""
         now = self._clock()
-        if now - self._warned.get(host, -WARN_EVERY) >= WARN_EVERY and len(self._warned) < MAX_WARNED:
-            self._warned[host] = now
-            _log.warning("connection from %s ended: %s", host, why)
+        if now - self._warned.get(which, -WARN_EVERY) >= WARN_EVERY and len(self._warned) < MAX_WARNED:
+            self._warned[which] = now
+            _log.warning("connection %s ended: %s", which, why)

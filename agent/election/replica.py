@@ -19,7 +19,7 @@ from pysyncobj.node import Node as make_node
 from agent.election import command, log_matching
 from agent.election.interfaces import Node
 from agent.election.journal import Memory
-from agent.election.message import BATCH, CHUNK, Message
+from agent.election.message import Message
 from agent.election.network import Link
 from agent.election.snapshot_format import Snapshot
 from agent.election.snapshots import Snapshots
@@ -43,12 +43,8 @@ DENIED = FAIL_REASON.REQUEST_DENIED
 ROLES = ("follower", "candidate", "leader")  # by syncobj._RAFT_STATE
 
 
-def _given(journal: Memory) -> Memory:
-    """In place of pysyncobj.journal.createJournal: the configuration brings the journal itself."""
-    return journal
-
-
-syncobj.createJournal = _given
+# The configuration brings the journal itself.
+syncobj.createJournal = lambda journal: journal
 syncobj.PipeNotifier = Wakeup
 
 
@@ -77,20 +73,8 @@ class Replica(syncobj.SyncObj):  # type: ignore[misc]
         conf = SyncObjConf(
             journalFile=journal,
             fullDumpFile=None if snapshot_path is None else str(snapshot_path),
-            useFork=False,
-            autoTick=False,
-            dynamicMembershipChange=True,
-            appendEntriesUseBatch=False,
-            appendEntriesBatchSizeBytes=BATCH,
-            appendEntriesPeriod=timing.heartbeat,
-            raftMinTimeout=timing.election,
-            raftMaxTimeout=timing.election * 2,
-            leaderFallbackTimeout=timing.step_down,
-            logCompactionMinEntries=timing.compact_entries,
-            logCompactionMinTime=timing.compact_seconds,
-            logCompactionBatchSize=CHUNK,
-            commandsWaitLeader=False,
             onStateChanged=lambda _, new: changed(ROLES[new]),
+            **timing.settings(),
         )
         me = make_node(link.me) if link.votes else None
         super().__init__(
@@ -129,6 +113,14 @@ class Replica(syncobj.SyncObj):  # type: ignore[misc]
     def connected(self) -> frozenset[str]:
         """Addresses of the other voters with a connection."""
         return frozenset(node.id for node in self.otherNodes if self.isNodeConnected(node))
+
+    @property
+    def ready(self) -> bool:
+        """Whether all is applied that was committed when this replica started, or began to lead."""
+        if self.role != "leader":
+            return bool(self.isReady())
+        position = self.raftLastApplied - self._journal.entries[0][1]
+        return bool(self._journal.entries[position][2] == self.raftCurrentTerm)
 
     def submit(self, data: bytes, answer: Answer) -> None:
         self._applyCommand(data, answer, command.REGULAR)

@@ -3,17 +3,44 @@
 
 from dataclasses import dataclass
 
+from agent.election.message import BATCH, CHUNK
+from agent.errors import ClusterError
+
 
 @dataclass(frozen=True)
 class Timing:
-    """Times of Raft in seconds. The election's are etcd's default: 1 s, drawn from 1 to 2."""
+    """Times of Raft in seconds. Those of the election are etcd's default: 1 s, drawn from 1 to 2.
+
+    A heartbeat has to be less than a third of an election, as PySyncObj demands.
+    """
 
     heartbeat: float = 0.2
-    election: float = 1.0  # a follower that hears nothing stands for election after this, up to twice of it
-    step_down: float = (
-        2.0  # a leader that no majority answers believes in itself so long; below the lease time
-    )
+    election: float = 1.0  # a follower that hears nothing stands for election after this to twice this
+    step_down: float = 2.0  # a leader that no majority answers leads so long; below the time of a lease
     tick: float = 0.1  # at most between two looks at the clock
-    hang_up: float = 0.15  # a leader whose connection ended gets so long, up to five times, to come back
+    hang_up: float = 0.15  # a leader whose connection ended has this to five times this to come back
     compact_entries: int = 2000
     compact_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        if not 0 < 3 * self.heartbeat < self.election:
+            raise ClusterError("a heartbeat of Raft has to be less than a third of an election's time")
+
+    def settings(self) -> dict[str, object]:
+        """Return these times, and what else is the same for every replica, as PySyncObj's configuration."""
+        return {
+            "appendEntriesPeriod": self.heartbeat,
+            "raftMinTimeout": self.election,
+            "raftMaxTimeout": self.election * 2,
+            "leaderFallbackTimeout": self.step_down,
+            "connectionTimeout": self.election * 2,  # of its own transport, which is not used
+            "logCompactionMinEntries": self.compact_entries,
+            "logCompactionMinTime": self.compact_seconds,
+            "logCompactionBatchSize": CHUNK,
+            "appendEntriesBatchSizeBytes": BATCH,
+            "appendEntriesUseBatch": False,  # or each command would wait for the next heartbeat
+            "commandsWaitLeader": False,  # a command without a leader is ours to keep, with its time limit
+            "dynamicMembershipChange": True,
+            "useFork": False,
+            "autoTick": False,
+        }
