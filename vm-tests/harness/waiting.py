@@ -17,8 +17,10 @@ class LimitExceeded(ClusterError):
     """What was waited for did not come in time."""
 
 
-def wait_for(what: str, condition: Callable[[], T | None], limit: float, *, hint: str = "") -> T:
-    """Return the first truthy value of `condition()`; `limit` in seconds.
+def wait_for(
+    what: str, condition: Callable[[], T | None], limit: float, *, hint: str = "", every: float = LOOK_AGAIN
+) -> T:
+    """Return the first truthy value of `condition()`; `limit`, and `every` between two looks, in seconds.
 
     Raises LimitExceeded that names `what`. The condition is looked at once more when the limit is over, so
     that a busy machine does not turn a thing that came in time into a failure.
@@ -31,4 +33,4 @@ def wait_for(what: str, condition: Callable[[], T | None], limit: float, *, hint
             return value
         if last_look:
             raise LimitExceeded(f"waited {limit:.0f} s in vain for {what}", hint=hint)
-        time.sleep(LOOK_AGAIN)
+        time.sleep(every)
