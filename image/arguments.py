@@ -49,9 +49,10 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     cluster_arguments.register(commands)
     commands.add_parser("vm", help="run local VMs from the built image", add_help=False)
-    for name, text in (("check", "lint, types and fast tests"), ("test", "everything, VMs included")):
-        commands.add_parser(name, help=text).add_argument(
-            "pytest", nargs="*", metavar="ARG", help="for pytest"
-        )
+    check = commands.add_parser("check", help="lint, types and fast tests")
+    test = commands.add_parser("test", help="everything, VMs included")
+    test.add_argument("--full", action="store_true", help="also what takes too long for every change")
+    for command in (check, test):
+        command.add_argument("pytest", nargs="*", metavar="ARG", help="for pytest")
     bench = commands.add_parser("bench", help="measure builds, sizes and boots")
     bench.add_argument("--runs", metavar="N", type=int, default=3, help="boots of each kind (3)")

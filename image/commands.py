@@ -149,6 +149,7 @@ def _vm(args: argparse.Namespace, project: Path) -> int:
 
     parser = argparse.ArgumentParser(prog="./build.py")
     cli.register(parser.add_subparsers())
+
     def credential(name: str) -> bytes | None:
         known = (project / cluster_commands.FOLDER / name).exists()
         return cluster_commands.read_credential(project, name) if known else None
@@ -160,13 +161,14 @@ def _vm(args: argparse.Namespace, project: Path) -> int:
 def _test(args: argparse.Namespace, project: Path) -> int:
     environment = _prepare(args, project)
 
-    full = args.command == "test"
-    if full:
+    whole = args.command == "test"
+    if whole:
         args.profile = "vm"
         for name in ("version", "keys", "output", "locked", "jobs"):
             setattr(args, name, None)
         build_profile(args, project, "vm")
-    run_steps(list_steps(full=full, arguments=args.pytest), project)
+    steps = list_steps(whole=whole, full=whole and args.full, arguments=args.pytest)
+    run_steps(steps, project)
     say(f"all passed, with the tools in {environment.tools.root}")
     return 0
 

@@ -14,6 +14,8 @@ from agent.errors import ClusterError
 _CLUSTER_TESTS = "tests/cluster"
 """Real agents in network namespaces: seconds each, too long for every save."""
 _PYTHON_FOLDERS = ("build.py", "agent", "firstboot", "image", "tests", "vm-tests")
+# Whatever plugins the machine's own Python has stay out.
+_VARIABLES = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 @dataclass(frozen=True)
@@ -24,20 +26,25 @@ class Step:
     argv: tuple[str, ...]
 
 
-def list_steps(*, full: bool, arguments: Sequence[str] = ()) -> list[Step]:
-    """Return the steps of `check`, and with `full` those of `test`; `arguments` go to pytest."""
+def list_steps(*, whole: bool, full: bool = False, arguments: Sequence[str] = ()) -> list[Step]:
+    """Return the steps of `check`, or of the `whole` test; `arguments` go to pytest.
+
+    `full` adds the tests that are marked so, as they take too long for every change.
+    """
     python = sys.executable
     # Each file's tests stay together, as they share what is slow to make.
-    spread = ("--numprocesses", str(len(os.sched_getaffinity(0))), "--dist", "loadfile")
+    cores = len(os.sched_getaffinity(0))
+    spread = ("-p", "hypothesispytest", "-p", "xdist", f"--numprocesses={cores}", "--dist=loadfile")
     steps = [
         Step("lint", (python, "-m", "ruff", "check", "--quiet", ".")),
         Step("format", (python, "-m", "ruff", "format", "--check", "--quiet", ".")),
         Step("types", (python, "-m", "mypy", "--no-error-summary", *_PYTHON_FOLDERS)),
         Step("tests", (python, "-m", "pytest", *spread, "tests", f"--ignore={_CLUSTER_TESTS}", *arguments)),
     ]
-    if full:
-        steps.append(Step("cluster tests", (python, "-m", "pytest", _CLUSTER_TESTS, *arguments)))
-        steps.append(Step("VM tests", (python, "-m", "pytest", "vm-tests", *arguments)))
+    if whole:
+        chosen = () if full else ("-m", "not full")
+        steps.append(Step("cluster tests", (python, "-m", "pytest", _CLUSTER_TESTS, *chosen, *arguments)))
+        steps.append(Step("VM tests", (python, "-m", "pytest", "vm-tests", *chosen, *arguments)))
     return steps
 
 
@@ -47,7 +54,9 @@ def run_steps(steps: Sequence[Step], project: Path) -> None:
     for step in steps:
         print(f"== {step.name}", flush=True)
         begun = time.monotonic()
-        status = subprocess.run(step.argv, cwd=project, stdin=subprocess.DEVNULL, check=False).returncode
+        status = subprocess.run(
+            step.argv, cwd=project, stdin=subprocess.DEVNULL, check=False, env={**os.environ, **_VARIABLES}
+        ).returncode
         print(
             f"== {step.name}: {'passed' if status == 0 else 'FAILED'} in {time.monotonic() - begun:.0f} s",
             flush=True,
