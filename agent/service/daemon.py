@@ -54,12 +54,18 @@ _log = logging.getLogger("agent")
 class Daemon:
     """One node. `run` works until `stop` is called."""
 
-    def __init__(self, place: Place, config: Config, handed: Handover, credential: Credential | None) -> None:
+    def __init__(
+        self, place: Place, config: Config, handed: Handover, read_credential: Callable[[], Credential | None]
+    ) -> None:
         self.place, self.config, self.seed, self.hardware = place, config, handed.seed, handed.hardware
         self.me = identity_of_seed(handed.seed).node_id
-        self.credential = credential
+        self.credential: Credential | None = None
         self.inbox = Inbox()
-        self.membership: Membership | None = memberships.load(place, handed.seed)
+        self.membership: Membership | None = None
+        self._to_read: dict[str, Callable[[], None]] = {
+            "credential": lambda: self.take_credential(read_credential()),
+            "state": self._load,
+        }
         name = name_node(self.me, handed.hardware)
         self.gossip = Gossip(config, name, handed.seed, place.serf, self.inbox)
         self.meshing = Meshing(config.networking, handed.seed)
@@ -83,10 +89,21 @@ class Daemon:
         self._stopped = True
         self.inbox.wake()
 
-    def take_credential(self, credential: Credential) -> None:
+    def take_credential(self, credential: Credential | None) -> None:
         """Begin anew with another credential."""
         self.credential, self.forming = credential, None
+        self._to_read.pop("credential", None)
+        self._errors.pop("credential", None)
         self.inbox.wake()
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with the files of this node's membership; empty: they were read."""
+        return self._errors.get("state", "") if "state" in self._to_read else ""
+
+    def _load(self) -> None:
+        self.membership = memberships.load(self.place, self.seed)
+        self._to_read.pop("state")
 
     def reload(self) -> None:
         """Read the configuration anew; ClusterError, and the old one stays, when it is wrong.
@@ -109,7 +126,7 @@ class Daemon:
             self._count += 1
             assert self.status is not None
             each_tick(self.status)
-            next_tick = began + self._pause()
+            next_tick = self._next_tick(began)
         self.close()
 
     def close(self) -> None:
@@ -144,13 +161,16 @@ class Daemon:
         if self.seeking.expects(answer.query):
             admission = self.seeking.hear(answer, self.credential, self.gossip, now)
             if admission is not None:
-                self._accept(admission)
+                self._guard("admission", lambda: self._accept(admission))
         elif self.forming is not None:
             self._found(self.forming.hear(answer, self.gossip, now))
 
     def _tick(self, now: float) -> None:
         """Look, decide, act; each part by itself, so that one that fails does not stop the others."""
         done: list[str] = []
+        # What is damaged is looked at again: somebody may put it right.
+        for part, read in list(self._to_read.items()):
+            self._guard(part, read)
         self._guard("gossip", lambda: self.gossip.poll(now))
         self._guard("ledger", self._follow_ledger)
         self.standing = find_standing(
@@ -160,6 +180,7 @@ class Daemon:
             membership=self.membership,
             peers=self.gossip.peers,
             verdict=self.seeking.verdict,
+            damage=self.damage,
         )
         phase = self.standing.phase
         if phase is Phase.MEMBER:
@@ -170,16 +191,21 @@ class Daemon:
             self._guard("mesh", self._withdraw)
         elif phase is Phase.FORMING:
             self._guard("forming", lambda: self._form(now))
-        elif phase in (Phase.JOINING, Phase.PENDING):
-            self._guard("joining", lambda: self.seeking.tick(self.gossip, self.credential, now))
+        if self.standing.seeks:
+            followed = self.membership.hash if self.membership else None
+            self._guard("joining", lambda: self.seeking.tick(self.gossip, self.credential, followed, now))
         self._guard("discovery", lambda: self._discover(now))
         self._publish(now, ", ".join(part for part in done if part))
 
     def _form(self, now: float) -> None:
+        self._found(self._open_forming().tick(self.gossip.peers, self.gossip, now))
+
+    def _open_forming(self) -> Forming:
+        """Return this node's part in forming, with what it has promised before."""
         assert self.credential is not None
         if self.forming is None:
             self.forming = Forming(self.place, self.credential, self.seed, self.hardware)
-        self._found(self.forming.tick(self.gossip.peers, self.gossip, now))
+        return self.forming
 
     def _found(self, record: bytes | None) -> None:
         """Begin as a founder with a genesis record that was just decided."""
@@ -196,10 +222,9 @@ class Daemon:
         it has acknowledged nothing since, so its empty log is a true one.
         """
         membership = membership_of(admission)
-        if self.forming is not None and self.forming.voted and self.me in membership.ledger.voters:
-            begun = ledgers.begin(admission.genesis)
-            if self.me in begun.voters:
-                self.consensus.found(begun, self.me)
+        begun = ledgers.begin(admission.genesis)
+        if self.me in begun.voters and self.me in membership.ledger.voters and self._open_forming().voted:
+            self.consensus.found(begun, self.me)
         self._join(membership)
 
     def _join(self, membership: Membership) -> None:
@@ -227,7 +252,8 @@ class Daemon:
     def _keep_mesh(self, now: float) -> str:
         assert self.membership is not None
         genesis, ledger = self.membership.genesis, self.membership.ledger
-        self.contacts.note(self.gossip.peers, self.meshing.view, ledger, now)
+        # By itself: the mesh must not wait for a full disk.
+        self._guard("contacts", lambda: self.contacts.note(self.gossip.peers, self.meshing.view, ledger, now))
         return self.meshing.keep(
             MeshNetwork(genesis.cluster_id, genesis.ipv4_range),
             tuple(ledger.members.values()),
@@ -250,13 +276,16 @@ class Daemon:
 
     def _withdraw(self) -> None:
         """Leave mesh and Raft to the others."""
+        self.leader.holding.end()
         self.consensus.stop()
         self.meshing.take_down()
 
     def _discover(self, now: float) -> None:
         """Have gossip run and say where this node stands; a key of the ledger beats the credential's."""
         credential, membership = self.credential, self.membership
-        if self.standing.phase is Phase.REMOVED or (credential is None and membership is None):
+        if membership is None and (credential is None or self.damage):
+            return
+        if membership is not None and self.standing.phase is Phase.REMOVED:
             return
         key = membership.secrets.gossip_key if membership else credential.gossip_key if credential else b""
         further = self.gossip.addresses[1:4]
@@ -297,7 +326,8 @@ class Daemon:
             wireguard_port=self.config.networking.listen_port,
         )
         self.status = publish.compose(known, self.membership, self.meshing.view, now)
-        published.write(Runtime(self.place.run).status, self.status)
+        status = self.status
+        self._guard("status", lambda: published.write(Runtime(self.place.run).status, status))
         if done or sentence != self._said:
             _log.info("%s", sentence)
         self._said = sentence
@@ -314,11 +344,13 @@ class Daemon:
         roles = f", {' and '.join(held)} here" if held else ""
         return f"{done or 'no change'}: {vote} among {len(ledger.members)} members{roles}"
 
-    def _pause(self) -> float:
+    def _next_tick(self, began: float) -> float:
+        """Return when to look again, after a tick that began at `began` (monotonic)."""
         if self.standing.phase in (Phase.FORMING, Phase.JOINING):
-            return QUICK
+            return began + QUICK
         # Looking at a thousand members takes a while; what is urgent wakes the loop by itself.
-        return max(CALM, len(self.gossip.peers) / 100)
+        calm = began + max(CALM, len(self.gossip.peers) / 100)
+        return min(calm, time.monotonic() + self.leader.holding.wait())
 
     def _guard(self, part: str, act: Callable[[], object]) -> None:
         """Do a part of the work; keep its error for the status, and say it once."""

@@ -10,6 +10,8 @@ from agent.election import leases
 from agent.membership import commands
 from agent.service.consensus import Consensus
 
+AT_LEAST = 0.05
+"""Seconds of the shortest wait."""
 _log = logging.getLogger("roles")
 
 
@@ -30,7 +32,10 @@ class Holding:
         self._acting: frozenset[str] = frozenset()
 
     def tick(self, ledger: Ledger, consensus: Consensus) -> tuple[str, ...]:
-        """Renew what is due; return the roles that run here now, in words where that changed."""
+        """Renew what is due; return the roles that run here now, in words where that changed.
+
+        `ledger` is the newest that this node knows: an old one never lets it act for longer.
+        """
         now = self._clock()
         for role, lease in ledger.leases.items():
             due = leases.renewal_due(
@@ -39,10 +44,39 @@ class Holding:
             if due:
                 self._renew(role, lease.epoch, now, consensus)
         acting = frozenset(role for role in self._holds if self.may_act(role, ledger, now))
-        changes = [f"began {role}" for role in sorted(acting - self._acting)]
-        changes += [f"ended {role}" for role in sorted(self._acting - acting)]
+        began, ended = sorted(acting - self._acting), sorted(self._acting - acting)
         self._acting = acting
-        return tuple(changes)
+        for role in began:
+            _log.info("%s: began in epoch %d at %.3f", role, self._holds[role].epoch, now)
+        for role in ended:
+            over = leases.deadline(self._holds[role], self._times)
+            _log.info("%s: ended at %.3f; its time is over at %.3f", role, self._clock(), over)
+        return (*(f"began {role}" for role in began), *(f"ended {role}" for role in ended))
+
+    def end(self) -> tuple[str, ...]:
+        """Act in no role any more: this node is no member."""
+        ended = sorted(self._acting)
+        for role in ended:
+            _log.info("%s: ended at %.3f", role, self._clock())
+        self._holds, self._acting = {}, frozenset()
+        return tuple(f"ended {role}" for role in ended)
+
+    def wait(self) -> float:
+        """Return in how many seconds there is something to do by the clock: to renew, or to end."""
+        now = self._clock()
+        ends = [
+            moment
+            for role in self._acting
+            for moment in (
+                leases.deadline(self._holds[role], self._times),
+                max(
+                    self._holds[role].sent + self._times.renewal,
+                    self._asked.get(role, 0.0) + self._times.retry,
+                ),
+            )
+        ]
+        # Never at once: a tick that fails before it comes here must not be repeated without a pause.
+        return max(AT_LEAST, min(ends) - now) if ends else float("inf")
 
     @property
     def acting(self) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ class Leader:
         self._me = me
         ttl = float(config.lease)
         self._times = leases.LeaseTimes(ttl, stop_margin=ttl / 4, grant_margin=ttl / 12)
-        self._limits = voters.Limits(grace=float(config.voter_grace))
+        grace = float(config.voter_grace)
+        self._limits = voters.Limits(grace=grace, settled=min(grace, voters.LIMITS.settled))
         self._seen: dict[str, leases.Seen] = {}
         self._under_way: dict[str, float] = {}
         self.holding = Holding(me, self._times)
@@ -40,7 +41,8 @@ class Leader:
         """Do what is due; return what was begun, empty for nothing."""
         applied = consensus.applied
         if applied is None:
-            return ""
+            # Raft has been stopped, or follows anew: what runs here still ends in time.
+            return ", ".join(self.holding.tick(membership.ledger, consensus))
         ledger = applied.state
         self._seen = leases.watch(self._seen, ledger, applied.at)
         self._under_way = {name: end for name, end in self._under_way.items() if end > now}
