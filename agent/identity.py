@@ -17,6 +17,7 @@ start of a machine waits for this import.
 """
 
 from binascii import b2a_base64
+from functools import lru_cache
 
 import base58
 from nacl import bindings
@@ -47,6 +48,8 @@ def identity_of_public_key(public_key: bytes) -> Identity:
     )
 
 
+# Base58 and the curve take a third of a millisecond, and the same few nodes come by at every tick.
+@lru_cache(maxsize=16384)
 def identity_of_node_id(node_id: str) -> Identity:
     """Return the identity that a node ID names; ClusterError when it is not a node ID."""
     try:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,12 @@ from agent.service.inbox import Inbox
 
 RESOLVE_AGAIN = 60.0  # seconds between two looks at seeds and DNS while peers are seen
 RESOLVE_ALONE = 10.0
+TIME_LIMIT = 1.5
+"""Seconds for an answer of Serf: the loop waits for it, and has leases to renew."""
+POLL_AGAIN = 0.5
+"""Seconds between two looks at who is there, for ticks that something else has woken."""
+SLOW_AGAIN = 5.0
+"""Seconds after which a Serf that gave no answer in time is asked again; one that is not there, at once."""
 _log = logging.getLogger("gossip")
 
 
@@ -49,7 +56,12 @@ class Gossip:
         self._file = file
         self._inbox = inbox
         self._rpc_auth = _read_rpc_auth(file) or secrets.token_hex(16)
-        self._rpc = SerfRpc(self._rpc_auth, self._on_event, port=config.discovery.rpc_port)
+        self._rpc = SerfRpc(
+            self._rpc_auth, self._on_event, port=config.discovery.rpc_port, time_limit=TIME_LIMIT
+        )
+        self._ask_from = self._polled = float("-inf")
+        self._news = False  # Serf told of a change since the last look
+        self._opened: object = None  # what Serf runs with and has announced
         self._joiner = Joiner(self._rpc.join, lambda _address, _error: None)
         self._resolver: Resolver | None = None
         self._resolved = float("-inf")
@@ -61,16 +73,10 @@ class Gossip:
         self._candidates: dict[str, join_plan.Candidate] = {}
         self._attempts: dict[str, join_plan.Attempt] = {}
         self._advertised: str | None = None
+        self.addresses: tuple[str, ...] = ()
+        """The addresses of this machine on the underlay, the advertised one first, as of the last `poll`."""
         self.roster = Roster()
         self.error = ""
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """The addresses of this machine on the underlay, the advertised one first."""
-        reachable = list_reachable(self._underlay())
-        self._advertised = choose_advertised(reachable, None, self._advertised)
-        first = (self._advertised,) if self._advertised else ()
-        return (*first, *(address for address in reachable if address != self._advertised))
 
     @property
     def peers(self) -> tuple[Peer, ...]:
@@ -79,11 +85,15 @@ class Gossip:
 
     def open(self, credential: Credential | None, gossip_key: bytes, announcement: tags.Announcement) -> None:
         """Have Serf run with this key, and say `announcement` of this node."""
+        addresses = self.addresses
+        given = (gossip_key, announcement, addresses)
+        if given == self._opened and self._rpc.connected:
+            return
+        self._opened = None
         wanted = tags.encode(announcement, self._name, self._seed)
         if gossip_key != self._key:
             self._key = gossip_key
             self._begin_looking(credential)
-        addresses = self.addresses
         if not addresses:
             self.error = "this machine has no network address"
             return
@@ -114,20 +124,29 @@ class Gossip:
             with self._told():
                 self._rpc.set_tags(wanted, gone)
                 self._announced = wanted
+        if wanted == self._announced and self._rpc.connected:
+            self._opened = given
 
     def poll(self, now: float) -> None:
-        """Look who is there; connect first where there is no connection."""
-        if self._written is None:
+        """Look who is there, and which addresses this machine has; connect first where nothing is connected."""
+        if not self._news and self._rpc.connected and now < self._polled + POLL_AGAIN:
             return
+        self._news, self._polled = False, now
+        self.addresses = self._list_addresses()
+        if self._written is None or now < self._ask_from:
+            return
+        began = time.monotonic()
         with self._told():
             if not self._rpc.connected:
                 self._rpc.connect()
                 self._rpc.stream()
                 # Serf may have started with an older announcement than the present one.
-                self._announced = {}
+                self._announced, self._opened = {}, None
                 self._attempts = {}
             self.roster = read_roster(self._rpc.members(), self.roster, now)
             self.error = ""
+        if self.error and time.monotonic() - began >= TIME_LIMIT:
+            self._ask_from = now + SLOW_AGAIN
 
     def join(self, now: float, known: Iterable[str]) -> None:
         """Join who is due; `known` are further addresses (host:port) of members of former times."""
@@ -202,10 +221,17 @@ class Gossip:
         if isinstance(event, (QueryReceived, QueryAnswer, Lost)):
             self._inbox.put(event)
         elif isinstance(event, MembersChanged):
+            self._news = True
             self._inbox.wake()
 
     def _advertised_differs(self, content: bytes) -> bool:
         return bool(self._written) and _advertised(self._written or b"{}") != _advertised(content)
+
+    def _list_addresses(self) -> tuple[str, ...]:
+        reachable = list_reachable(self._underlay())
+        self._advertised = choose_advertised(reachable, None, self._advertised)
+        first = (self._advertised,) if self._advertised else ()
+        return (*first, *(address for address in reachable if address != self._advertised))
 
     def _underlay(self) -> list[UnderlayAddress]:
         return [entry for entry in list_addresses() if entry.interface != self._config.networking.interface]

@@ -2,7 +2,7 @@
 """This node's end of the mesh: keeps the interface right, and its peers those that the ledger admits."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.cluster import Member, MeshPeer, Peer
@@ -15,7 +15,11 @@ from agent.mesh.interface import Mesh, MeshSettings, open_mesh
 from agent.mesh.link_plan import LinkSettings
 from agent.mesh.mtu import choose_mtu
 from agent.mesh.nftables import set_ranges
-from agent.mesh.sessions import Endpoint, Session, follow_sessions
+from agent.mesh.sessions import Endpoint, Session, follow_sessions, is_live
+
+LOOK_AGAIN = 5.0
+"""Seconds between two looks at interface and peers while all is as it should be: a look takes milliseconds
+of processor time, most of what an idle node uses."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,15 @@ class Meshing:
         self._key = wireguard_private_key(seed)
         self._mesh: Mesh | None = None
         self._ranges: tuple[str, ...] | None = None
+        self._looked = float("-inf")
+        self._settled: object = None  # what it was for that the last look found all as it should be
         self.view = MeshView()
 
     def keep(
         self,
         network: plan.MeshNetwork,
         members: Sequence[Member],
-        gossip: Iterable[Peer],
+        gossip: Sequence[Peer],
         me: Member,
         *,
         known: Mapping[str, Sequence[Endpoint]],
@@ -50,8 +56,13 @@ class Meshing:
     ) -> str:
         """Make interface and peers what they should be; return what was done, empty for nothing.
 
-        Raises ClusterError when something cannot be done now.
+        While nothing changes and every peer that gossips answers, it looks only now and then. Raises
+        ClusterError when something cannot be done now.
         """
+        given = (network, members, me, gossip)
+        if given == self._settled and now < self._looked + LOOK_AGAIN:
+            return ""
+        self._settled = None
         if self._mesh is None:
             self._mesh = open_mesh(self._config.interface)
         if self._ranges != network.ranges:
@@ -84,6 +95,10 @@ class Meshing:
         self._mesh.apply(changes)
         warnings = (*kept.warnings, *((mtu.warning,) if mtu.warning else ()))
         self.view = MeshView(link, observed, sessions, warnings)
+        # Who is not there is not looked for either (agent/mesh/endpoints.py).
+        there = {plan.wireguard_key(peer.node_id) for peer in gossip if peer.alive} & wanted.keys()
+        if not kept.done and not changes and all(is_live(sessions.get(key), now) for key in there):
+            self._looked, self._settled = now, given
         return ", ".join(part for part in (*kept.done, plan.describe(changes)) if part)
 
     def take_down(self) -> None:
@@ -94,6 +109,7 @@ class Meshing:
             except ClusterError:
                 return
         self._mesh.take_down()
+        self._settled = None
         self.view = MeshView()
         if self._ranges != ():
             set_ranges(())
