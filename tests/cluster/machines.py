@@ -27,6 +27,16 @@ FORM_LIMIT = 60.0
 """Seconds that a cluster may take to form here; it takes some."""
 
 
+def node_python() -> dict[str, str]:
+    """The environment of Python in the tools tree: the agent of this checkout on Debian's packages."""
+    path = [PROJECT, os.environ["CLUSTEROS_SITE_PACKAGES"], "/usr/lib/python3/dist-packages"]
+    return {
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
 class Machine:
     """One machine: its disk (`folder`) and its processes."""
 
@@ -62,6 +72,11 @@ class Machine:
 
     def start(self) -> None:
         """Switch it on."""
+        self.prepare()
+        self.start_agent()
+
+    def prepare(self) -> None:
+        """Do what a boot does before the agent starts, and have Serf started when that asks for it."""
         content = {"seed": self._seed.hex(), "hardware": self.hardware}
         files.replace(self.run / "self.json", json.dumps(content).encode(), mode=0o400)
         if (self.folder / "cluster-os.join").exists():
@@ -71,7 +86,6 @@ class Machine:
         firewall = "import sys; from agent.mesh.nftables import main; sys.exit(main([]))"
         done = self.inside("python3", "-S", "-c", firewall)
         assert done.returncode == 0, done.stderr
-        self.start_agent()
         self._stop.clear()
         self._supervisor = threading.Thread(target=self._keep_serf, daemon=True)
         self._supervisor.start()
@@ -84,6 +98,9 @@ class Machine:
     def cut_power(self) -> None:
         """End all its processes at once, without a warning."""
         self._stop.set()
+        for process in processes.find(self._switch.group):
+            if process.role in {f"{self.name}.{role}" for role in self._processes}:
+                process.signal(signal.SIGKILL)
         if self._supervisor is not None:
             self._supervisor.join()
         for role in list(self._processes):
@@ -142,14 +159,11 @@ class Machine:
         return ["--state", str(self.state), "--run", str(self.run)]
 
     def _environment(self, role: str) -> dict[str, str]:
-        python = [PROJECT, os.environ["CLUSTEROS_SITE_PACKAGES"], "/usr/lib/python3/dist-packages"]
         variables: Mapping[str, str] = {
-            "PYTHONPATH": os.pathsep.join(map(str, python)),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            **node_python(),
             "CLUSTEROS_NETWORKING_INTERFACE": self.mesh,
             "CLUSTEROS_STATE": str(self.state),
             "DONT_FAKE_MONOTONIC": "1",
-            "PYTHONUNBUFFERED": "1",
         }
         return {**processes.mark(self._switch.group, f"{self.name}.{role}"), **variables, **self.variables}
 
