@@ -33,6 +33,7 @@ class Forming:
         else:
             state = acceptor.decode_state(data, credential.cluster_id, str(self._file))
         self._formation = forming.begin(credential, seed, hardware, state, random)
+        self._decided: bytes | None = None
         self.sentence = ""
         self.wake = 1.0
 
@@ -42,7 +43,9 @@ class Forming:
         return self._formation.state.vote is not None
 
     def tick(self, peers: Iterable[Peer], gossip: Gossip, now: float) -> bytes | None:
-        """Do what is due; return the genesis record when the cluster exists."""
+        """Do what is due; return the genesis record when the cluster exists, as often as it is asked for."""
+        if self._decided is not None:
+            return self._decided
         return self._follow(forming.tick(self._formation, peers, now), gossip, None)
 
     def hear(self, message: QueryReceived | QueryAnswer, gossip: Gossip, now: float) -> bytes | None:
@@ -70,4 +73,5 @@ class Forming:
             gossip.answer(query, outcome.reply)
         for payload in outcome.broadcasts:
             gossip.ask(QUERY, payload)
+        self._decided = outcome.decided or self._decided
         return outcome.decided

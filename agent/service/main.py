@@ -47,7 +47,7 @@ def run(state: Path, run_folder: Path) -> int:
     handler.setFormatter(_Format())
     logging.basicConfig(level=config.log.level.upper(), handlers=[handler], force=True)
     files.make_folder(place.agent, mode=0o700)
-    daemon = Daemon(place, config, take_over(run_folder), read_credential(place))
+    daemon = Daemon(place, config, take_over(run_folder), lambda: read_credential(place))
     server = ControlServer(Runtime(run_folder).socket, lambda request, _uid: hand_on(daemon.inbox, request))
     notifier, metrics = Notifier(), MetricsOnMesh(config.metrics.port, lambda: daemon.status)
     for number in (signal.SIGTERM, signal.SIGINT):

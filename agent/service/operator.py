@@ -68,16 +68,15 @@ class Operator:
         hardware = None
         member = membership.ledger.members.get(node)
         if member is not None:
-            others = {
+            seen = {
                 peer.hardware for peer in self._daemon.gossip.peers if peer.alive and peer.node_id == node
             }
-            others -= {member.hardware}
-            if len(others) != 1:
+            if len(seen) != 1 or seen == {member.hardware}:
                 raise ClusterError(
                     f"{node} is a member already",
                     hint="a member with a new board is approved while it, and no copy of it, is switched on",
                 )
-            (hardware,) = others
+            (hardware,) = seen
         self._commit(request, commands.approve(node, hardware))
 
     def _remove(self, request: Request) -> None:
@@ -88,6 +87,8 @@ class Operator:
 
     def _join(self, request: Request) -> None:
         daemon = self._daemon
+        if daemon.damage:
+            raise ClusterError(f"this node cannot tell whether it is a member: {daemon.damage}")
         if "host" in request.content:
             host, port = parse_seed(request.content["host"], daemon.config.discovery.bind_port)
             daemon.gossip.add_candidates(Announced((join_port(host, port),), news=True), time.monotonic())

@@ -19,14 +19,18 @@ class Standing:
 
     phase: Phase
     reason: str
+    seeks: bool = False  # it asks voters to be admitted
 
 
 @dataclass(frozen=True)
 class Verdict:
     """The last word of a voter on this node's request to be a member."""
 
-    state: str  # pending or refused; quarantined: other hardware than was admitted
+    state: str  # pending, refused or removed; quarantined: other hardware than was admitted
     reason: str
+
+
+_PHASES = {"pending": Phase.PENDING, "removed": Phase.REMOVED, "quarantined": Phase.QUARANTINED}
 
 
 def find_standing(
@@ -37,10 +41,19 @@ def find_standing(
     membership: Membership | None,
     peers: Iterable[Peer],
     verdict: Verdict | None,
+    damage: str = "",
 ) -> Standing:
-    """Return where the node `me` on `hardware` stands."""
+    """Return where the node `me` on `hardware` stands.
+
+    `damage` says what is wrong with the files of its membership: then it does nothing until they are right,
+    as it may be a member already.
+    """
     if membership is not None:
         return _of_member(me, hardware, membership)
+    if damage:
+        return Standing(
+            Phase.WAITING, f"{damage}; it was left as it is, and this node does nothing until then"
+        )
     if credential is None:
         return Standing(Phase.WAITING, "it has no join credential (systemd credential cluster-os.join)")
     geneses = find_geneses(me, peers)
@@ -49,16 +62,16 @@ def find_standing(
             Phase.JOINING,
             f"there are {len(geneses)} clusters with this credential "
             f"({', '.join(genesis[:8] for genesis in geneses)}): it joins none; switch off all but one",
+            seeks=True,
         )
-    if verdict is not None and verdict.state == "quarantined":
-        return Standing(Phase.QUARANTINED, verdict.reason)
     if geneses:
-        if verdict is not None and verdict.state == "pending":
-            return Standing(Phase.PENDING, verdict.reason)
-        return Standing(Phase.JOINING, verdict.reason if verdict else f"it joins cluster {geneses[0][:8]}")
+        if verdict is None:
+            return Standing(Phase.JOINING, f"it joins cluster {geneses[0][:8]}", seeks=True)
+        # A voter's word may change, so whatever it was, the node goes on asking.
+        return Standing(_PHASES.get(verdict.state, Phase.JOINING), verdict.reason, seeks=True)
     if takes_part(credential, me):
         return Standing(Phase.FORMING, "it looks for others to form a cluster")
-    return Standing(Phase.JOINING, "it looks for a cluster to join")
+    return Standing(Phase.JOINING, "it looks for a cluster to join", seeks=True)
 
 
 def find_geneses(me: str, peers: Iterable[Peer]) -> tuple[str, ...]:
@@ -80,5 +93,6 @@ def _of_member(me: str, hardware: str, membership: Membership) -> Standing:
             Phase.QUARANTINED,
             "its key is that of a member on other hardware: a copied disk, or a new board; if the board is "
             f"new, run on a member: node-agent approve {me}",
+            seeks=True,
         )
     return Standing(Phase.MEMBER, "it is a member")

@@ -44,9 +44,9 @@ class Seeking:
         self._fetch_at = 0.0
         self.verdict: Verdict | None = None
 
-    def tick(self, gossip: Gossip, credential: Credential | None, now: float) -> None:
-        """Ask who is to be asked next."""
-        geneses = find_geneses(self._me, gossip.peers)
+    def tick(self, gossip: Gossip, credential: Credential | None, followed: str | None, now: float) -> None:
+        """Ask who is to be asked next; `followed` is the hash of the genesis that this node follows."""
+        geneses = (followed,) if followed else find_geneses(self._me, gossip.peers)
         if credential is None or len(geneses) != 1:
             self.verdict = None
             return
@@ -68,7 +68,7 @@ class Seeking:
             JoinRequest(
                 node_id=self._me,
                 nonce=random(NONCE_BYTES),
-                genesis=None,
+                genesis=followed,
                 ticket=credential.ticket,
                 hardware=self._hardware,
                 hostname=identity_of_node_id(self._me).hostname,
