@@ -7,6 +7,7 @@ done here: Serf is started when its configuration appears and again when that is
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent import files, keystore
+from agent import files, keystore, record
 from agent.identity import identity_of_seed
 from harness import processes
 from harness.waiting import wait_for
@@ -59,12 +60,20 @@ class Machine:
         seed = keystore.make(self.state / "identity.json", tpm=None).secret
         self._seed = seed
         self.node_id = identity_of_seed(seed).node_id
+        # First boot is over here.
+        files.replace(self.state / "firstboot.json", record.encode(identity_of_seed(seed)), mode=0o644)
         switch.plug(number)
 
     @property
     def mesh(self) -> str:
         """Name of its mesh interface: WireGuard's sockets of all machines are in one folder here."""
         return f"mesh{os.getpid() % 100000}n{self.number}"
+
+    def copy_disk(self, other: "Machine") -> None:
+        """Become a copy of another machine's disk; both are off."""
+        shutil.rmtree(self.state)
+        shutil.copytree(other.state, self.state)
+        self._seed, self.node_id = other._seed, other.node_id
 
     def give(self, credential: bytes) -> None:
         """Hand it the join credential."""
