@@ -128,7 +128,7 @@ class Gossip:
             self._opened = given
 
     def poll(self, now: float) -> None:
-        """Look who is there, and which addresses this machine has; connect first where nothing is connected."""
+        """Look who is there, and which addresses this machine has; connect first if need be."""
         if not self._news and self._rpc.connected and now < self._polled + POLL_AGAIN:
             return
         self._news, self._polled = False, now

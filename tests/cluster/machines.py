@@ -91,7 +91,7 @@ class Machine:
         if (self.folder / "cluster-os.join").exists():
             credential = (self.folder / "cluster-os.join").read_bytes()
             files.replace(self.run / "cluster-os.join", credential, mode=0o400)
-        self._spawn("wireguard", ["wireguard-go", "-f", self.mesh])
+        self.start_wireguard()
         firewall = "import sys; from agent.mesh.nftables import main; sys.exit(main([]))"
         done = self.inside("python3", "-S", "-c", firewall)
         assert done.returncode == 0, done.stderr
@@ -99,10 +99,14 @@ class Machine:
         self._supervisor = threading.Thread(target=self._keep_serf, daemon=True)
         self._supervisor.start()
 
-    def start_agent(self) -> None:
-        """Start the agent alone."""
+    def start_wireguard(self) -> None:
+        """Start the WireGuard program alone."""
+        self._spawn("wireguard", ["wireguard-go", "-f", self.mesh])
+
+    def start_agent(self, *through: str) -> None:
+        """Start the agent alone; `through`: a program that runs it."""
         clock = ["faketime", "-f", self.clock] if self.clock else []
-        self._spawn("agent", [*clock, "python3", "-S", "-m", "agent", "start", *self._where()])
+        self._spawn("agent", [*through, *clock, "python3", "-S", "-m", "agent", "start", *self._where()])
 
     def cut_power(self) -> None:
         """End all its processes at once, without a warning."""
