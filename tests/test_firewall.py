@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from agent.errors import ClusterError
 from agent.mesh.firewall import Firewall, render, render_ranges
+from agent.mesh.nftables import main
 from image.toolstree import ToolsTree
 
 HERE = Path(__file__).resolve().parent.parent
@@ -214,3 +215,13 @@ def test_the_rules_are_there_before_the_network_and_stay_when_the_unit_stops() -
 def test_the_unit_starts_a_program_of_the_image_that_may_run() -> None:
     assert f"ExecStart=/{PROGRAM.relative_to(HERE / 'overlays/base')}\n" in UNIT.read_text()
     assert os.access(PROGRAM, os.X_OK)
+
+
+def test_the_rules_in_the_image_are_those_of_a_node_where_nothing_is_configured(
+    tools: ToolsTree, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--print"]) == 0
+    (rules := tmp_path / "firewall.nft").write_text(capsys.readouterr().out)
+    assert rules.read_text() == render(USUAL)
+    done = inside(tools, 'nft -f "$1"; nft list chain inet cluster-os input', rules)
+    assert "policy drop;" in done.stdout, done.stderr

@@ -13,17 +13,20 @@ from agent.config import Config, merge, read_config, read_sources
 from agent.errors import ClusterError
 from agent.mesh.firewall import Firewall, render, render_ranges
 from agent.run import run
-from agent.state import find_state
+from agent.state import State, find_state
 
 _TIME_LIMIT = 20.0
 
 
-def main(_arguments: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Load the rules that this node's configuration gives, and return the exit status.
 
     A configuration with errors does not leave the node open: then the image's defaults are loaded, which open
-    the least, and the status is 1.
+    the least, and the status is 1. With `--print` the rules of the defaults are printed instead.
     """
+    if arguments == ["--print"]:
+        print(render(_defaults(find_state(None))), end="")
+        return 0
     state = find_state(None)
     status = 0
     try:
@@ -32,7 +35,7 @@ def main(_arguments: list[str]) -> int:
         _complain(error)
         print("the firewall uses the defaults of the image until that is corrected", file=sys.stderr)
         status = 1
-        firewall = firewall_of(merge(read_sources(state.folder, {}, [])[:1]))
+        firewall = _defaults(state)
     try:
         load(firewall)
     except ClusterError as error:
@@ -41,6 +44,10 @@ def main(_arguments: list[str]) -> int:
     opened = ", ".join(firewall.open_ports) or "nothing"
     print(f"firewall: rules loaded; besides what the cluster needs, the configuration opens {opened}")
     return status
+
+
+def _defaults(state: State) -> Firewall:
+    return firewall_of(merge(read_sources(state.folder, {}, [])[:1]))
 
 
 def firewall_of(config: Config) -> Firewall:
