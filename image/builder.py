@@ -71,6 +71,7 @@ def build_image(
 
 def run_mkosi(order: Order, environment: Environment, scratch: Path, phases: Phases, *, log: Path) -> Path:
     """Run mkosi for `order` and return the folder with what it made."""
+    phases.begin("check the cache")
     made = make_folder(scratch / "output")
     make_folder(scratch / "no-sources/etc/apt/sources.list.d").joinpath("mkosi.sources").touch()
     trees = trees_of(environment, order.profile)
@@ -81,7 +82,6 @@ def run_mkosi(order: Order, environment: Environment, scratch: Path, phases: Pha
         # Should mkosi be interrupted while it changes them, they no longer match their seal; trees that it
         # only read stay good, and the build after a failed one need not begin from nothing.
         make_folder(trees)
-    phases.begin(FIRST_PHASE)
     make_folder(environment.cache / "packages")
     check_archives(environment.cache, phases.say)
 
@@ -91,6 +91,7 @@ def run_mkosi(order: Order, environment: Environment, scratch: Path, phases: Pha
         if name := name_phase(line):
             phases.begin(name)
 
+    phases.begin(FIRST_PHASE)
     run_logged(
         compose_command(order, environment, output=made, scratch=make_folder(scratch / "workspace")),
         log=log,
@@ -99,6 +100,7 @@ def run_mkosi(order: Order, environment: Environment, scratch: Path, phases: Pha
         cwd=environment.project,
         each_line=follow,
     )
+    phases.begin("seal the cache")
     seal_archives(environment.cache)
     if order.incremental:
         seal_tree(trees, "")

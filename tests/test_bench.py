@@ -49,12 +49,22 @@ graphical.target @15.471s
 
 
 def test_a_build_counts_with_the_start_of_build_py() -> None:
-    cold, warm, unchanged = rank_builds(COLD, WARM, [1.0, 1.2, 1.4])
+    cold, warm, _, _, unchanged = rank_builds(COLD, WARM, [1.0, 1.2, 1.4])
     assert cold.value == pytest.approx(1.04)
     assert cold.met
     assert warm.value == pytest.approx(1.075)
     assert not warm.met
     assert unchanged == Figure("build without a change", 1.2, "s", 2.0)
+
+
+def test_our_own_part_is_what_mkosi_does_not_do_itself() -> None:
+    slow = Timing(90.0, {"check": 1.0, "disk": 88.0, "sign": 1.0})
+    quick = Timing(42.5, {"check": 0.5, "disk": 41.0, "sign": 1.0})
+    times = BuildTimes((slow, quick), (Timing(40.0, {"disk": 40.0}), Timing(80.0, {"disk": 80.0})))
+    assert times.own_part(0.5) == pytest.approx(100 * 2.0 / 40.0)
+    _, _, cold, warm, _ = rank_builds(times, times, [0.5])
+    assert cold.value == warm.value == pytest.approx(5.0)
+    assert warm.met
 
 
 def test_a_ratio_compares_the_fastest_runs() -> None:

@@ -19,7 +19,8 @@ _BOOT_CAPTION = (
 )
 _RATIO_CAPTION = (
     "Ratios compare the fastest run of each, as other work on a machine only ever adds time; a build counts "
-    "with the start of build.py."
+    "with the start of build.py. Our own part is what a build does outside of mkosi, whatever else "
+    "the machine did meanwhile."
 )
 
 
