@@ -122,6 +122,10 @@ def test_a_bad_ticket_is_refused_and_one_that_cannot_be_judged_yet_waits() -> No
     bad, unclear = TicketVerdict(Judged.BAD, "forged"), TicketVerdict(Judged.UNCLEAR, "no clock")
     assert rule(log, ticket=bad) == Ruling(Decision.REFUSE, "forged")
     assert rule(log, ticket=unclear) == Ruling(Decision.PENDING, "no clock")
+    # An operator's word needs no clock, but makes no forged ticket good.
+    approved = replace(log.ledger, approved=frozenset({JOINER}))
+    assert judge(REQUEST, approved, unclear).decision is Decision.ADMIT
+    assert judge(REQUEST, approved, bad).decision is Decision.REFUSE
     # What the ledger knows of a member does not hang on its ticket.
     log.admit(JOINER)
     assert rule(log, ticket=bad).decision is Decision.ADMIT

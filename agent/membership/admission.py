@@ -39,7 +39,8 @@ def judge(
     """Return what becomes of a request, whose signature was good and whose ticket is worth `ticket`.
 
     `allowlist` is that of `find_allowlist`. A member that asks again, as it lost what it was told, is
-    admitted again whatever the policy says by now: the ledger has it already.
+    admitted again whatever the policy says by now: the ledger has it already. Whom an operator approved waits
+    for no clock.
     """
     node_id, hardware = request.node_id, request.hardware
     if request.genesis not in (None, ledger.genesis):
@@ -60,10 +61,10 @@ def judge(
         )
     if ticket.judged is Judged.BAD:
         return Ruling(Decision.REFUSE, ticket.reason)
-    if ticket.judged is Judged.UNCLEAR:
-        return Ruling(Decision.PENDING, ticket.reason)
     if approved:
         return Ruling(Decision.ADMIT, "an operator approved it")
+    if ticket.judged is Judged.UNCLEAR:
+        return Ruling(Decision.PENDING, ticket.reason)
     if ledger.policy is Policy.AUTO:
         return Ruling(Decision.ADMIT, "the policy is auto")
     if ledger.policy is Policy.APPROVE:

@@ -47,6 +47,8 @@ def notices(status: NodeStatus) -> tuple[str, ...]:
 def advice(status: NodeStatus) -> str:
     """Return what a person has to do next in this phase; empty where nothing."""
     if status.phase is Phase.WAITING:
+        if status.error:
+            return "put right what the last error names; the agent looks again by itself"
         return (
             "give this machine the join credential of a cluster (./build.py cluster credential NAME), "
             "or here: node-agent join FILE"
