@@ -34,12 +34,15 @@ def list_steps(*, whole: bool, full: bool = False, arguments: Sequence[str] = ()
     python = sys.executable
     # Each file's tests stay together, as they share what is slow to make.
     cores = len(os.sched_getaffinity(0))
-    spread = ("-p", "hypothesispytest", "-p", "xdist", f"--numprocesses={cores}", "--dist=loadfile")
+    spread = ("-p", "xdist", f"--numprocesses={cores}", "--dist=loadfile")
+    # Properties are tried on fewer examples where somebody waits.
+    profile = ("-p", "hypothesispytest", f"--hypothesis-profile={'whole' if whole else 'quick'}")
+    fast = (*spread, *profile, "tests", f"--ignore={_CLUSTER_TESTS}")
     steps = [
         Step("lint", (python, "-m", "ruff", "check", "--quiet", ".")),
         Step("format", (python, "-m", "ruff", "format", "--check", "--quiet", ".")),
         Step("types", (python, "-m", "mypy", "--no-error-summary", *_PYTHON_FOLDERS)),
-        Step("tests", (python, "-m", "pytest", *spread, "tests", f"--ignore={_CLUSTER_TESTS}", *arguments)),
+        Step("tests", (python, "-m", "pytest", *fast, *arguments)),
     ]
     if whole:
         chosen = () if full else ("-m", "not full")

@@ -5,8 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from image.toolstree import ToolsTree
+
+# How long one example takes says more about the machine than about the code.
+settings.register_profile("whole", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=20)
+settings.load_profile("whole")
 
 
 @pytest.fixture(scope="session")
