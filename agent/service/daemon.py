@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from agent.cluster import Credential, Ledger, Phase
@@ -19,11 +19,12 @@ from agent.discovery.serf_records import QueryAnswer, QueryReceived
 from agent.discovery.tags import Announcement, name_node
 from agent.errors import ClusterError
 from agent.identity import identity_of_seed
+from agent.membership import commands
 from agent.membership import ledger as ledgers
 from agent.membership.admission_blob import Admission
 from agent.mesh.plan import MeshNetwork
+from agent.service import farewell, publish
 from agent.service import membership as memberships
-from agent.service import publish
 from agent.service.clock import is_clock_synchronised
 from agent.service.consensus import Answer, Consensus, Mode
 from agent.service.contacts import Contacts
@@ -78,6 +79,7 @@ class Daemon:
         self.forming: Forming | None = None
         self.standing = Standing(Phase.WAITING, "it has just started")
         self.status: NodeStatus | None = None
+        self._former_key = b"", 0.0  # the gossip key that is kept for a moment, and until when
         self._ticks: deque[float] = deque(maxlen=256)
         self._count = 0
         self._errors: dict[str, str] = {}
@@ -152,6 +154,11 @@ class Daemon:
         if query.name == FORM:
             if self.forming is not None:
                 self._found(self.forming.hear(query, self.gossip, now))
+            return
+        if query.name == farewell.QUERY:
+            if self.membership is not None:
+                farewell.check(query.payload, self.membership, self.me)
+                self.take_removal()
             return
         answer = self.welcome.hear(query, self.membership, self.consensus, self.credential, now)
         if answer is not None:
@@ -245,9 +252,33 @@ class Daemon:
     def take_ledger(self, ledger: Ledger) -> None:
         """Go on with a newer ledger: first on the disk, then in fact."""
         assert self.membership is not None
-        newer = memberships.follow(self.membership, ledger, self.me, self.seed)
-        memberships.save(self.place, newer, self.membership, self.seed)
+        before = self.membership
+        newer = memberships.follow(before, ledger, self.me, self.seed)
+        memberships.save(self.place, newer, before, self.seed)
         self.membership = newer
+        gone = ledger.removed.keys() - before.ledger.removed.keys()
+        if gone:
+            self._former_key = before.secrets.gossip_key, time.monotonic() + farewell.SECONDS
+            self._say_farewell(newer, gone)
+
+    def take_removal(self) -> None:
+        """Be a removed node from now on: it was told so by a voter, or an operator had it leave."""
+        if self.membership is None or self.me in self.membership.ledger.removed:
+            return
+        ledger, result = ledgers.reduce(
+            self.membership.ledger, commands.remove(self.me), self.membership.genesis
+        )
+        if not result.applied:
+            raise ClusterError(f"this node was removed, and cannot note it: {result.reason}")
+        self.take_ledger(ledger)
+        self.inbox.wake()
+
+    def _say_farewell(self, membership: Membership, gone: Collection[str]) -> None:
+        seed = membership.secrets.admission_seed
+        for peer in self.gossip.peers:
+            if seed is not None and peer.alive and peer.node_id in gone and peer.node_id != self.me:
+                payload = farewell.say(seed, membership.hash, peer.node_id)
+                self.gossip.ask(farewell.QUERY, payload, [peer.name])
 
     def _keep_mesh(self, now: float) -> str:
         assert self.membership is not None
@@ -288,6 +319,9 @@ class Daemon:
         if membership is not None and self.standing.phase is Phase.REMOVED:
             return
         key = membership.secrets.gossip_key if membership else credential.gossip_key if credential else b""
+        former, until = self._former_key
+        if now < until:
+            key = former
         further = self.gossip.addresses[1:4]
         self.gossip.open(
             credential,

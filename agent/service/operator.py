@@ -2,6 +2,7 @@
 """What an operator asks of this node by the control socket."""
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nacl.utils import random
@@ -83,7 +84,7 @@ class Operator:
         self._commit(request, commands.remove(request.content["node"]))
 
     def _leave(self, request: Request) -> None:
-        self._commit(request, commands.remove(self._daemon.me))
+        self._commit(request, commands.remove(self._daemon.me), self._daemon.take_removal)
 
     def _join(self, request: Request) -> None:
         daemon = self._daemon
@@ -141,13 +142,16 @@ class Operator:
     def _support(self, request: Request) -> None:
         request.answer({"files": collect(self._daemon)})
 
-    def _commit(self, request: Request, command: bytes) -> None:
+    def _commit(self, request: Request, command: bytes, then: Callable[[], None] | None = None) -> None:
+        """Have the ledger changed; `then` is called once it is."""
         if self._daemon.membership is None:
             raise _NO_MEMBER
 
         def done(applied: bool, reason: str) -> None:
             if applied:
                 request.say(reason)
+                if then is not None:
+                    then()
             else:
                 request.refuse(ClusterError(reason, hint="see: node-agent status"))
 

@@ -63,7 +63,7 @@ def compose(known: Knowledge, membership: Membership | None, mesh: MeshView, now
         cluster=_cluster(known.credential, genesis, ledger),
         mesh=_mesh(known, membership, mesh, now),
         members=_members(known, membership, now),
-        pending=known.waiting,
+        pending=_pending(known, membership),
         removed=tuple(sorted(ledger.removed)) if ledger else (),
         clones=_clones(known.peers, ledger),
         foreign=_foreign(known, membership),
@@ -169,6 +169,17 @@ def _foreign(known: Knowledge, membership: Membership | None) -> tuple[ForeignSt
     if membership is None and len(nodes) < 2:
         return ()
     return tuple(ForeignStatus(genesis, tuple(sorted(nodes[genesis]))) for genesis in sorted(nodes))
+
+
+def _pending(known: Knowledge, membership: Membership | None) -> tuple[PendingStatus, ...]:
+    """Return who waits for an operator: who asked this node, and those of whom gossip says so."""
+    found = {entry.node_id: entry for entry in known.waiting}
+    for peer in known.peers:
+        if membership is not None and peer.alive and peer.phase == Phase.PENDING.value:
+            fingerprint = identity_of_node_id(peer.node_id).fingerprint
+            entry = PendingStatus(peer.node_id, fingerprint, peer.hardware, "it waits for an operator")
+            found.setdefault(peer.node_id, entry)
+    return tuple(found[node_id] for node_id in sorted(found))
 
 
 def _leases(ledger: Ledger | None) -> tuple[LeaseStatus, ...]:
