@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +229,11 @@ class Machines:
 
     def start(self, count: int, credential: bytes) -> list[Machine]:
         """Switch machines 1 to `count` on, all with one credential."""
-        machines = [self[number] for number in range(1, count + 1)]
+        return self.start_more(range(1, count + 1), credential)
+
+    def start_more(self, numbers: Iterable[int], credential: bytes) -> list[Machine]:
+        """Switch these machines on."""
+        machines = [self[number] for number in numbers]
         for machine in machines:
             machine.give(credential)
         for machine in machines:
