@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys, node IDs and credentials for the tests of forming."""
 
+from dataclasses import replace
+
 from agent.cluster import Credential, Peer, Phase, Policy, Ticket
 from agent.identity import identity_of_seed
 
@@ -33,6 +35,11 @@ def make_credential(
         seeds=(),
         srv=None,
     )
+
+
+def with_founder(credential: Credential) -> Credential:
+    """Return the credential as the founding medium has it."""
+    return replace(credential, ticket=replace(credential.ticket, founder=True))
 
 
 def hardware_of(index: int) -> str:

@@ -9,39 +9,24 @@ import heapq
 import random
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from agent.cluster import Credential, Peer, Phase
 from agent.errors import ClusterError
 from agent.formation import forming, pursue
-from agent.formation.acceptor import State, decode_state
-from agent.formation.forming import Formation, Outcome
+from agent.formation.acceptor import decode_state
+from agent.formation.forming import Outcome
 from agent.formation.genesis import hash_encoded
 from agent.formation.plan import quorum
 from agent.formation.record import decode_record
-from agent.identity import identity_of_seed
-from tests.forming_material import SEEDS, hardware_of, make_peer
+from tests.forming_machine import Machine
+from tests.forming_material import SEEDS, hardware_of, make_credential, make_peer
 
 
-@dataclass
-class Machine:
-    """A node with a disk, which is all that survives `kill`."""
-
-    seed: bytes
-    hardware: str
-    credential: Credential
-    formation: Formation | None = None
-    stored: State = field(default_factory=State)  # what forming.msgpack holds
-    record_file: bytes | None = None
-    genesis: str | None = None  # hash of what is in record_file
-    dies: str = ""  # "before" or "after" it writes its state the next time
-    starts: int = 0
-    sentence: str = ""
-    sees: dict[int, tuple[Peer, float]] = field(default_factory=dict)  # and when it was last reached
-
-    @property
-    def node_id(self) -> str:
-        return identity_of_seed(self.seed).node_id
+def make_world(machines: int, planned: int | None = None, *, most: int = 1) -> "World":
+    """Return a world of machines that have the credential for `planned` ones, or for as many as they are."""
+    credential = make_credential(machines if planned is None else planned)
+    return World([credential] * machines, random.Random(machines), most=most)
 
 
 class World:
@@ -87,6 +72,11 @@ class World:
         if machine.record_file is not None:
             self._apply(index, forming.learn(machine.formation, machine.record_file), asker=None)
         self._at(self.chances.random() * 0.2, index, index, b"")
+
+    def boot_all(self) -> range:
+        for index in range(len(self.machines)):
+            self.boot(index)
+        return range(len(self.machines))
 
     def kill(self, index: int) -> None:
         self.machines[index].formation = None

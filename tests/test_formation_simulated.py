@@ -11,21 +11,22 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.forming_material import make_credential
+from tests.forming_material import SEEDS, make_credential
 from tests.forming_world import World
 
 # What a machine that is 3rd in line after two that die, each after failed attempts, needs at most.
 LIMIT = 120.0
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(2, 5), st.integers(0, 2**32))
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 5), st.sampled_from([0, 0, 1, 2]), st.integers(0, 2**32))
 def test_whoever_proposes_when_and_whatever_arrives_one_genesis_at_most_is_chosen(
-    count: int, seed: int
+    count: int, clones: int, seed: int
 ) -> None:
-    """Paxos alone: no turns, no clocks, any message at any time, crashes at the worst moments."""
+    """Paxos alone: no turns, no clocks, any message at any time, crashes at any moment, copied disks."""
     chances = random.Random(seed)
-    world = World([make_credential(count)] * count, chances)
+    seeds = [SEEDS[max(index - clones, 0)] for index in range(count)]
+    world = World([make_credential(count)] * count, chances, seeds=seeds)
     for _ in range(200):
         index = chances.randrange(count)
         world.boot(index)
@@ -94,7 +95,7 @@ def majority(count: int, first: int) -> list[int]:
     return [(first + step) % count for step in range(count // 2 + 1)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 7), st.integers(0, 99), st.integers(0, 6), troubles)
 def test_whatever_happens_there_is_one_cluster_and_a_majority_forms_it(
     count: int, seed: int, first: int, events: list[Trouble]
@@ -111,3 +112,23 @@ def test_whatever_happens_there_is_one_cluster_and_a_majority_forms_it(
         world.boot(index)
     world.run_until_formed(range(count), 10.0)
     assert {machine.genesis for machine in world.machines} == world.geneses
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 99), troubles)
+def test_with_more_machines_than_planned_nothing_merges_and_all_end_in_a_cluster_or_say_why_not(
+    planned: int, more: int, seed: int, events: list[Trouble]
+) -> None:
+    """The world fails when a node leaves its genesis."""
+    count = planned + more
+    world = World([make_credential(planned)] * count, random.Random(seed), most=count)
+    for event in events:
+        suffer(world, event)
+    world.calm()
+    for index in range(count):
+        world.boot(index)
+    world.run(LIMIT)
+    conflict = f"{len(world.geneses)} clusters carry this cluster id"
+    for machine in world.machines:
+        assert machine.genesis or conflict in machine.sentence
+        assert len(world.geneses) == 1 or conflict in machine.sentence
