@@ -4,6 +4,7 @@
 Nothing is written under /run/netns: a namespace lives as long as the process that holds it.
 """
 
+import itertools
 import os
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -17,8 +18,11 @@ SUBNET = "10.55.0"
 class Switch:
     """Bridges `br0` (all machines) and more where the network is split. `group` marks all processes."""
 
+    _numbers = itertools.count()
+
     def __init__(self, group: Path) -> None:
         self.group = group
+        self.number = next(self._numbers)  # of this process
         self._holders: dict[str, subprocess.Popen[bytes]] = {}
         self._hold("switch")
         self._ip("link", "add", "br0", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
