@@ -67,7 +67,7 @@ class Machine:
     @property
     def mesh(self) -> str:
         """Name of its mesh interface: WireGuard's sockets of all machines are in one folder here."""
-        return f"mesh{os.getpid() % 100000}n{self.number}"
+        return f"mesh{os.getpid() % 100000}{chr(ord('a') + self._switch.number % 26)}{self.number}"
 
     def copy_disk(self, other: "Machine") -> None:
         """Become a copy of another machine's disk; both are off."""
