@@ -133,7 +133,7 @@ def listen(where: str) -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address.split(where))
-        made.listen(64)
+        made.listen(256)
     except OSError as error:
         made.close()
         raise ClusterError(

@@ -12,12 +12,12 @@ from typing import Generic
 
 from agent import files
 from agent.election import storage
-from agent.election.interfaces import Node
+from agent.election.interfaces import NEVER_COMMITTED, SUCCESS, Node
 from agent.election.journal import Memory
 from agent.election.machine import Applied, Machine, S, View
 from agent.election.network import Link
 from agent.election.pending import Commit, Commits, Outcome
-from agent.election.replica import NEVER_COMMITTED, SUCCESS, Replica
+from agent.election.replica import Replica
 from agent.election.snapshot_format import Snapshot
 from agent.election.snapshots import Snapshots
 from agent.election.timing import Timing
@@ -85,7 +85,7 @@ class Engine(Generic[S]):
         try:
             while not self._stopping:
                 self._give()
-                self._replica.doTick(self._timing.tick)
+                self._replica.tick()
                 self._publish()
         except ClusterError as error:
             self.fault = error
@@ -100,7 +100,7 @@ class Engine(Generic[S]):
         self._commits.end_all()
         self._held.close()
         self.view = View()
-        self._changed()
+        self._tell()
 
     def _open(self, link: Link, folder: Path | None, fresh: bool, stack: ExitStack) -> Replica:
         journal, snapshot, path, voters = Memory(), None, None, frozenset(link.guests)
@@ -115,7 +115,10 @@ class Engine(Generic[S]):
                 # PySyncObj would elect itself at once: a second cluster.
                 raise ClusterError("no voter is known whom this node could follow")
         if snapshot is not None:
-            self._check(snapshot)
+            try:
+                self._check(snapshot)
+            except ClusterError as error:
+                raise ClusterError(f"{path}: {error.message}", hint=storage.LOST) from None
         return Replica(
             link,
             voters,
@@ -194,4 +197,10 @@ class Engine(Generic[S]):
         self.numbers = replica.raftCurrentTerm, max(replica.raftCommitIndex, replica.raftLastApplied)
         if (view, self.applied) != self._seen:
             self._seen, self.view = (view, self.applied), view
+            self._tell()
+
+    def _tell(self) -> None:
+        try:
             self._changed()
+        except Exception:
+            _log.exception("the callback for changes of Raft failed")

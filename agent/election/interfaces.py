@@ -5,6 +5,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 READ, WRITE, ERROR = 1, 2, 4  # pysyncobj.poller.POLL_EVENT_TYPE
+# pysyncobj.config.FAIL_REASON; and those by which a command is not in the log, nor will be.
+SUCCESS, QUEUE_FULL, MISSING_LEADER, DISCARDED, NOT_LEADER, DENIED = 0, 1, 2, 3, 4, 6
+NEVER_COMMITTED = frozenset({QUEUE_FULL, MISSING_LEADER, DISCARDED, NOT_LEADER, DENIED})
 IDLE, DONE, FAILED = 0, 2, 3  # pysyncobj.config.SERIALIZER_STATE
 
 

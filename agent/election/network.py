@@ -20,7 +20,7 @@ from agent.election.interfaces import ERROR, READ, Poller
 from agent.errors import ClusterError
 
 _log = logging.getLogger(__name__)
-MAX_STRANGERS = 32
+MAX_STRANGERS = 128
 WARN_EVERY = 60.0  # seconds, about one other end
 MAX_WARNED = 1000
 Name = tuple[str, str]

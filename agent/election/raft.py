@@ -16,12 +16,12 @@ nothing, and commits through the leader as voters do. To change from one to the 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Generic
 
 from agent.cluster import RaftStatus
-from agent.election import address
+from agent.election import address, storage
 from agent.election.channel import check_password
 from agent.election.engine import Engine
 from agent.election.machine import Applied, Machine, S
@@ -31,9 +31,33 @@ from agent.election.pending import Commit, Done, Outcome
 from agent.election.timing import Timing
 from agent.errors import ClusterError
 
-__all__ = ["Applied", "Machine", "Outcome", "Raft", "Timing"]
+__all__ = ["Applied", "Machine", "Outcome", "Raft", "Timing", "exists", "found", "recover"]
 _log = logging.getLogger(__name__)
 _DEFAULT = Timing()
+
+
+def exists(folder: Path) -> bool:
+    """Tell whether this node has, or had, a vote."""
+    return storage.exists(folder)
+
+
+def found(
+    folder: Path, machine: Machine[S], state: S, voters: tuple[str, ...], *, port: int = address.PORT
+) -> None:
+    """Begin the log of a new cluster with `state` and `voters` (hosts); every one of them does the same.
+
+    Before the first start, and never again: ClusterError when the folder holds a log.
+    """
+    storage.found(folder, machine.encode(state), tuple(address.join(voter, port) for voter in voters))
+
+
+def recover(folder: Path, machine: Machine[S], state: S, host: str, *, port: int = address.PORT) -> None:
+    """Begin a log in which this node, at `host`, alone has a vote, in place of what is there.
+
+    For a quorum that is lost for good. The password has to change with it: the others, if they come back,
+    still have their majority by the old log.
+    """
+    storage.recover(folder, machine.encode(state), address.join(host, port))
 
 
 class Raft(Generic[S]):
@@ -62,6 +86,7 @@ class Raft(Generic[S]):
         """
         check_password(password)
         self._port, self._machine, self._clock = port, machine, clock
+        self._names: tuple[Applied[S] | None, Mapping[str, str]] = None, {}
         known = frozenset(address.join(voter, port) for voter in voters)
         link = Link(address.join(host, port), folder is not None, password, guests=known)
         self._engine = Engine(machine, link, timing, folder=folder, fresh=fresh, changed=changed, clock=clock)
@@ -69,7 +94,7 @@ class Raft(Generic[S]):
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and return when all is closed. Commands under way are told to be refused or unknown."""
+        """End, and return when all is closed; not from a callback. Commands under way are told their fate."""
         self._engine.stop()
         self._thread.join()
 
@@ -104,7 +129,10 @@ class Raft(Generic[S]):
     def status(self) -> RaftStatus:
         """Return where Raft stands. A voter that is no member is named by its host."""
         view, applied = self._engine.view, self._engine.applied
-        names = {} if applied is None else self._machine.names(applied.state)
+        of, names = self._names
+        if applied is not None and of is not applied:
+            names = self._machine.names(applied.state)
+            self._names = applied, names
 
         def name(there: str) -> str:
             host, _ = address.split(there)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pysyncobj import syncobj
-from pysyncobj.config import FAIL_REASON, SyncObjConf
+from pysyncobj.config import SyncObjConf
 from pysyncobj.node import Node as make_node
 
 from agent.election import command, log_matching
-from agent.election.interfaces import Node
+from agent.election.interfaces import DENIED, Node
 from agent.election.journal import Memory
 from agent.election.message import Message
 from agent.election.network import Link
@@ -28,18 +28,7 @@ from agent.election.transport import Transport
 from agent.election.wakeup import Wakeup
 
 Answer = Callable[[Any, int], None]
-"""Gets what the state machine said, and PySyncObj's FAIL_REASON."""
-NEVER_COMMITTED = frozenset(
-    {
-        FAIL_REASON.QUEUE_FULL,
-        FAIL_REASON.MISSING_LEADER,
-        FAIL_REASON.DISCARDED,
-        FAIL_REASON.NOT_LEADER,
-        FAIL_REASON.REQUEST_DENIED,
-    }
-)
-SUCCESS = FAIL_REASON.SUCCESS
-DENIED = FAIL_REASON.REQUEST_DENIED
+"""Gets what the state machine said, and PySyncObj's reason; see agent/election/interfaces.py."""
 ROLES = ("follower", "candidate", "leader")  # by syncobj._RAFT_STATE
 
 
@@ -49,7 +38,7 @@ syncobj.PipeNotifier = Wakeup
 
 
 class Replica(syncobj.SyncObj):  # type: ignore[misc]
-    """One node's part in Raft. All of it runs on one thread, that calls `doTick`."""
+    """One node's part in Raft. All of it runs on one thread, that calls `tick`."""
 
     def __init__(
         self,
@@ -136,8 +125,14 @@ class Replica(syncobj.SyncObj):  # type: ignore[misc]
         """Ask a voter that has all entries, `address` or any, to take over the lead."""
         self.transferLeadership(None if address is None else make_node(address), answer)
 
+    def tick(self) -> None:
+        """Do what is due, then wait until there is more: a message, the clock, `wake`."""
+        leads = self.role == "leader"
+        due = self._SyncObj__newAppendEntriesTime if leads else self._SyncObj__raftElectionDeadline
+        self.doTick(self._timing.wait(due - syncobj.monotonicTime()))
+
     def wake(self) -> None:
-        """End the wait of `doTick`; from any thread."""
+        """End the wait of `tick`; from any thread."""
         self._SyncObj__pipeNotifier.notify()
 
     def install(self, snapshot: Snapshot) -> list[Node]:
@@ -231,11 +226,11 @@ class Replica(syncobj.SyncObj):  # type: ignore[misc]
         super()._SyncObj__loadDumpFile(clearJournal)
 
     def _SyncObj__onNodeConnected(self, node: Node) -> None:
-        """Let the voter with the lowest address stand for election early when nobody leads."""
+        """Let the voter with the lowest address stand for election early when all are there and none leads."""
         super()._SyncObj__onNodeConnected(node)
         voters = self.voters
-        if not self._met and self._link.me == min(voters) and 2 * (len(self.connected) + 1) > len(voters):
-            self._hasten(self._timing.heartbeat + self._timing.tick)
+        if not self._met and self._link.me == min(voters) and len(self.connected) + 1 == len(voters):
+            self._hasten(2 * self._timing.heartbeat)
 
     def _SyncObj__onNodeDisconnected(self, node: Node) -> None:
         """Stand for election soon when the leader's program has ended, which its kernel tells at once."""

@@ -17,7 +17,7 @@ class Timing:
     heartbeat: float = 0.2
     election: float = 1.0  # a follower that hears nothing stands for election after this to twice this
     step_down: float = 2.0  # a leader that no majority answers leads so long; below the time of a lease
-    tick: float = 0.1  # at most between two looks at the clock
+    tick: float = 0.25  # at most between two looks at connections and time limits
     hang_up: float = 0.15  # a leader whose connection ended has this to five times this to come back
     compact_entries: int = 2000
     compact_seconds: float = 600.0
@@ -25,6 +25,11 @@ class Timing:
     def __post_init__(self) -> None:
         if not 0 < 3 * self.heartbeat < self.election:
             raise ClusterError("a heartbeat of Raft has to be less than a third of an election's time")
+
+    def wait(self, due: float) -> float:
+        """Return how long to wait for messages when the clock asks for something in `due` seconds."""
+        # What is overdue is done before the wait, or cannot be done at all: alone, nobody is elected.
+        return min(due + 0.001 if due > 0 else self.heartbeat, self.tick)
 
     def settings(self) -> dict[str, object]:
         """Return these times, and what else is the same for every replica, as PySyncObj's configuration."""

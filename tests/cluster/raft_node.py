@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.election.raft import Machine, Outcome, Raft, Timing
-from agent.election.storage import exists, found, recover
+from agent.election.raft import Machine, Outcome, Raft, Timing, exists, found, recover
 from agent.errors import ClusterError
 
 State = tuple[str, ...]
@@ -65,8 +64,7 @@ class Program:
         config = self._config
         folder = Path(config["folder"])
         if config.get("found") and not exists(folder):
-            hosts = [f"{voter}:{config['port']}" for voter in config["found"]]
-            found(folder, encode(()), tuple(hosts))
+            found(folder, MACHINE, (), tuple(config["found"]), port=config["port"])
         self._raft = Raft(
             MACHINE,
             config["host"],
@@ -95,7 +93,8 @@ class Program:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (order["bytes"], resource.RLIM_INFINITY))
                 self.say(id=number)
             elif what == "recover":
-                recover(Path(self._config["folder"]), encode(tuple(order["state"])), order["voter"])
+                folder, port = Path(self._config["folder"]), self._config["port"]
+                recover(folder, MACHINE, tuple(order["state"]), self._config["host"], port=port)
                 self.say(id=number)
             elif raft is None:
                 self.say(id=number, error="not started")
