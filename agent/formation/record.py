@@ -86,8 +86,13 @@ def verify_record(record: GenesisRecord, credential: Credential) -> None:
         )
     if not credential.machines and record.genesis.founders != tuple(signers):
         raise ClusterError(f"{_WHERE} is not signed by its one founder")
+    verify_signatures(record)
+
+
+def verify_signatures(record: GenesisRecord) -> None:
+    """Raise ClusterError unless every signature in the record is good; says nothing of who counts."""
     value = encode_genesis(record.genesis)
-    message = wire.pack(signed_body(credential.cluster_id, record.ballot, hash_encoded(value)))
+    message = wire.pack(signed_body(record.genesis.cluster_id, record.ballot, hash_encoded(value)))
     for node_id, signature in record.accepts.items():
         verify(Signature(node_id, CONTEXT, signature), CONTEXT, message)
 

@@ -13,7 +13,7 @@ from agent import files
 from agent.cluster import Credential, Genesis, Ledger
 from agent.errors import ClusterError
 from agent.formation.genesis import genesis_hash, open_admission_seed
-from agent.formation.record import decode_record, open_record
+from agent.formation.record import decode_record, open_record, verify_signatures
 from agent.membership import ledger as ledgers
 from agent.membership import ledger_file
 from agent.membership.secrets import (
@@ -65,7 +65,7 @@ def load(place: Place, seed: bytes) -> Membership | None:
     record = _read(place.genesis)
     if record is None:
         return None
-    genesis = decode_record(record).genesis
+    genesis = _read_genesis(record, place.genesis)
     secrets, ledger = _read(place.secrets), _read(place.ledger)
     for path, content in ((place.secrets, secrets), (place.ledger, ledger)):
         if content is None:
@@ -79,7 +79,9 @@ def load(place: Place, seed: bytes) -> Membership | None:
         decode_at_rest(secrets, seed, str(place.secrets)),
     )
     if {genesis_hash(genesis), found.ledger.genesis} != {found.hash}:
-        raise ClusterError(f"the files in {place.agent} are of more than one cluster", hint=_HINT)
+        raise ClusterError(
+            f"{place.genesis}, ledger and secrets beside it are of more than one cluster", hint=_HINT
+        )
     return found
 
 
@@ -114,6 +116,16 @@ def follow(membership: Membership, ledger: Ledger, me: str, seed: bytes) -> Memb
 
 
 _HINT = "restore it from a backup, or wipe the cluster part of /var to have the node join again"
+
+
+def _read_genesis(record: bytes, path: Path) -> Genesis:
+    """Return the genesis of a record that this node once believed."""
+    try:
+        found = decode_record(record)
+        verify_signatures(found)
+    except ClusterError as error:
+        raise ClusterError(f"{path} is damaged: {error.message}", hint=_HINT) from None
+    return found.genesis
 
 
 def _read(path: Path) -> bytes | None:
