@@ -226,7 +226,7 @@ class Replica(syncobj.SyncObj):  # type: ignore[misc]
         super()._SyncObj__loadDumpFile(clearJournal)
 
     def _SyncObj__onNodeConnected(self, node: Node) -> None:
-        """Let the voter with the lowest address stand for election early when all are there and none leads."""
+        """Let the voter with the lowest address stand early for election: all are there, none leads."""
         super()._SyncObj__onNodeConnected(node)
         voters = self.voters
         if not self._met and self._link.me == min(voters) and len(self.connected) + 1 == len(voters):
