@@ -25,7 +25,10 @@ MAX_BYTES = 64 << 20
 _CONTEXT = "cluster/ledger"
 _HASH = 32
 _LAST = 2**63 - 1
-_HINT = "it was left as it is: remove it, and the node asks the other members again"
+_HINT = (
+    "it was left as it is: restore it from a backup; or, where other voters are left, remove the folder that "
+    "it is in, and the node joins again"
+)
 T = TypeVar("T")
 
 

@@ -85,7 +85,10 @@ def encode_at_rest(secrets: NodeSecrets, seed: bytes) -> bytes:
 
 def decode_at_rest(data: bytes, seed: bytes, where: str) -> NodeSecrets:
     """Return the secrets in `data`, the content of the file `where`; ClusterError when it is damaged."""
-    hint = "it was left as it is: wipe the cluster part of /var to join again, or restore it from a backup"
+    hint = (
+        "it was left as it is: restore it from a backup; or, where other voters are left, remove the folder "
+        "that it is in, and the node joins again"
+    )
     start = len(_MAGIC) + bindings.crypto_secretbox_NONCEBYTES
     if not data.startswith(_MAGIC) or not start < len(data) <= _MAX_FILE:
         raise ClusterError(f"{where} does not hold the secrets of a node", hint=hint)

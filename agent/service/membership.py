@@ -115,7 +115,10 @@ def follow(membership: Membership, ledger: Ledger, me: str, seed: bytes) -> Memb
     return replace(membership, ledger=ledger, secrets=secrets)
 
 
-_HINT = "restore it from a backup, or wipe the cluster part of /var to have the node join again"
+_HINT = (
+    "it was left as it is: restore it from a backup; or, where other voters are left, remove the folder that "
+    "it is in, and the node joins again"
+)
 
 
 def _read_genesis(record: bytes, path: Path) -> Genesis:
