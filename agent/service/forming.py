@@ -21,7 +21,8 @@ _log = logging.getLogger("forming")
 class Forming:
     """A Formation whose promises are on the disk before an answer leaves.
 
-    Raises ClusterError when the file with earlier promises is damaged: then the node forms nothing.
+    Raises ClusterError when the file with earlier promises is damaged: then the node forms nothing; and when
+    it cannot be written.
     """
 
     def __init__(self, place: Place, credential: Credential, seed: bytes, hardware: str) -> None:
@@ -60,11 +61,8 @@ class Forming:
     def _follow(self, outcome: forming.Outcome, gossip: Gossip, query: QueryReceived | None) -> bytes | None:
         """Do what an outcome says, in the order that it demands."""
         if outcome.persist is not None:
-            try:
-                files.replace(self._file, outcome.persist, mode=0o600)
-            except ClusterError as error:
-                self.sentence = error.message
-                return None
+            # When that fails, it is as if the message had been lost.
+            files.replace(self._file, outcome.persist, mode=0o600)
         self._formation = outcome.formation
         if outcome.sentence != self.sentence:
             _log.info("%s", outcome.sentence)
