@@ -17,6 +17,7 @@ from typing import Any
 
 from agent import files, keystore, record
 from agent.identity import identity_of_seed
+from agent.mesh.userspace import SOCKETS
 from harness import processes
 from harness.waiting import wait_for
 from image.toolstree import ToolsTree
@@ -245,6 +246,9 @@ class Machines:
         for machine in self.all():
             machine._stop.set()
         processes.end_all(self.folder, grace=5)
+        for machine in self.all():
+            # A WireGuard program that was killed leaves its socket.
+            (SOCKETS / f"{machine.mesh}.sock").unlink(missing_ok=True)
 
 
 def members(machine: Machine) -> set[str]:
