@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.forming_material import SEEDS, make_credential
 from tests.forming_world import World
 
-# What a machine that is 3rd in line after two that die, each after failed attempts, needs at most.
-LIMIT = 120.0
+# Seconds of virtual time; the worst of two thousand runs took 8.
+LIMIT = 60.0
 
 
 @settings(max_examples=30, deadline=None)
@@ -128,7 +128,9 @@ def test_with_more_machines_than_planned_nothing_merges_and_all_end_in_a_cluster
     for index in range(count):
         world.boot(index)
     world.run(LIMIT)
-    conflict = f"{len(world.geneses)} clusters carry this cluster id"
+    # One that was chosen, but died with the machine that alone knew of it, is no cluster.
+    held = {machine.genesis for machine in world.machines} - {None}
+    conflict = f"{len(held)} clusters carry this cluster id"
     for machine in world.machines:
         assert machine.genesis or conflict in machine.sentence
-        assert len(world.geneses) == 1 or conflict in machine.sentence
+        assert len(held) == 1 or conflict in machine.sentence
