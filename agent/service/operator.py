@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operator asks of this node by the control socket."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from agent.service.support import collect
 if TYPE_CHECKING:
     from agent.service.daemon import Daemon
 
+_log = logging.getLogger("operator")
 _NO_MEMBER = ClusterError(
     "this node is no member of a cluster, so it can change none",
     hint="run it on a member; see: node-agent status",
@@ -136,7 +138,12 @@ class Operator:
         recover(self._daemon, request)
 
     def _reload(self, request: Request) -> None:
-        self._daemon.reload()
+        try:
+            self._daemon.reload()
+        except ClusterError as error:
+            # After a signal nobody waits for the answer.
+            _log.warning("the configuration stays as it was: %s", error.message)
+            raise
         request.say("read the configuration anew")
 
     def _support(self, request: Request) -> None:
