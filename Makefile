@@ -18,7 +18,7 @@ check: ## lint, types and fast tests (under a minute)
 test: ## everything that can be tested here, VMs included
 	./build.py test
 
-bench: ## measure builds, sizes and boots
+bench: ## measure builds, sizes, boots and clusters
 	./build.py bench
 
 reproduce: ## build PROFILE again from its recorded packages and compare

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from image.cluster import arguments as cluster_arguments
 
+BENCH_RUNS = {"image": 3, "cluster": 20}
+"""The parts of a bench, and how often each measures a thing."""
+
 
 def add_build_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a build."""
@@ -54,5 +57,14 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     test.add_argument("--full", action="store_true", help="also what takes too long for every change")
     for command in (check, test):
         command.add_argument("pytest", nargs="*", metavar="ARG", help="for pytest")
-    bench = commands.add_parser("bench", help="measure builds, sizes and boots")
-    bench.add_argument("--runs", metavar="N", type=int, default=3, help="boots of each kind (3)")
+    bench = commands.add_parser("bench", help="measure builds, sizes, boots and clusters")
+    bench.add_argument(
+        "--only", choices=BENCH_RUNS, help="measure this part alone (image: builds, sizes, boots)"
+    )
+    bench.add_argument(
+        "--runs",
+        metavar="N",
+        type=int,
+        help="how often each thing is measured "
+        f"({', '.join(f'{part} {runs}' for part, runs in BENCH_RUNS.items())})",
+    )

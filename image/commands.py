@@ -10,6 +10,7 @@ from pathlib import Path
 from agent.errors import ClusterError
 from harness import cli
 from harness.model import VmContext
+from image.arguments import BENCH_RUNS
 from image.builder import Build, build_image, digest_configuration
 from image.cache import locate_cache, lock_cache
 from image.cluster import commands as cluster_commands
@@ -176,10 +177,20 @@ def _test(args: argparse.Namespace, project: Path) -> int:
 def _bench(args: argparse.Namespace, project: Path) -> int:
     environment = _prepare(args, project)
 
-    # What draws charts is loaded by nobody else.
-    from image.bench import run_bench  # noqa: PLC0415
+    output = project / "out/bench"
+    for part, default in BENCH_RUNS.items():
+        if args.only not in (None, part):
+            continue
+        runs = default if args.runs is None else args.runs
+        # What draws charts is loaded by nobody else.
+        if part == "image":
+            from image.bench import run_bench  # noqa: PLC0415
 
-    run_bench(environment, _keys(args.keys, project), project / "out/bench", runs=args.runs)
+            run_bench(environment, _keys(args.keys, project), output, runs=runs)
+        else:
+            from image.bench import cluster  # noqa: PLC0415
+
+            cluster.run_bench(environment, output, runs=runs)
     return 0
 
 

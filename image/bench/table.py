@@ -35,9 +35,9 @@ def show(figures: Sequence[Figure], builds: Measured, boots: Boots, console: Con
     console.print(table_units("what took longest to start, initrd included", boots.chain.slowest))
 
 
-def table_figures(figures: Sequence[Figure]) -> Table:
+def table_figures(figures: Sequence[Figure], *, caption: str = _RATIO_CAPTION) -> Table:
     """Return each figure beside its target and whether that is met."""
-    table = _table("figures and targets", "figure", "measured", "target", "", caption=_RATIO_CAPTION)
+    table = new_table("figures and targets", "figure", "measured", "target", "", caption=caption)
     verdicts = {None: "", True: "[green]met[/]", False: "[red]MISSED[/]"}
     for figure in figures:
         target = f"≤ {figure.write(figure.limit)}" if figure.limit is not None else ""
@@ -49,7 +49,7 @@ def table_builds(builds: Measured) -> Table:
     """Return the seconds of each phase of a build, ours beside mkosi alone."""
     kinds = (builds.cold.ours, builds.cold.mkosi, builds.warm.ours, builds.warm.mkosi)
     columns = ("phase", "cold", "mkosi alone", "warm", "mkosi alone", "no change")
-    table = _table("builds", *columns, caption="Median seconds.")
+    table = new_table("builds", *columns, caption="Median seconds.")
     sums = [sum_phases(timings) for timings in kinds]
     start = median(builds.unchanged)
     table.add_row("start build.py", _seconds(start), "", _seconds(start), "", _seconds(start))
@@ -64,7 +64,7 @@ def table_builds(builds: Measured) -> Table:
 
 def table_boots(boots: Boots) -> Table:
     """Return the stages of both boots."""
-    table = _table("boots", "reached", "ours", "Debian", caption=_BOOT_CAPTION)
+    table = new_table("boots", "reached", "ours", "Debian", caption=_BOOT_CAPTION)
     both = [_medians([dict(marks.seconds) for marks in each]) for each in (boots.ours, boots.debian)]
     both[0]["all jobs done (is-system-running)"] = boots.chain.stages["running"]
     names = sorted(both[0], key=lambda name: both[0][name])
@@ -75,7 +75,7 @@ def table_boots(boots: Boots) -> Table:
 
 def table_units(title: str, units: Sequence[Unit]) -> Table:
     """Return units with when they were done and how long their start took."""
-    table = _table(title, "unit", "part", "done at", "took", caption="Seconds from power-on.")
+    table = new_table(title, "unit", "part", "done at", "took", caption="Seconds from power-on.")
     for unit in units:
         table.add_row(unit.name, unit.part, _seconds(unit.at), _seconds(unit.took))
     return table
@@ -89,7 +89,8 @@ def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def _table(title: str, *columns: str, caption: str) -> Table:
+def new_table(title: str, *columns: str, caption: str) -> Table:
+    """Return an empty table in the style of all of them; numbers stand to the right."""
     table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
     table.title_justify = table.caption_justify = "left"
     table.title_style = "bold"
