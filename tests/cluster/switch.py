@@ -43,6 +43,13 @@ class Switch:
         ):
             self._ip(*command, inside=name)
 
+    def unplug(self, number: int) -> None:
+        """Take machine `number` away with its namespace; nothing runs in it any more."""
+        holder = self._holders.pop(f"node{number}")
+        holder.kill()
+        holder.wait(10)
+        self._ip("link", "delete", f"node{number}", check=False)
+
     def command(self, number: int, argv: Sequence[str | Path]) -> list[str]:
         """Return the argument vector that runs `argv` on machine `number`."""
         return [
