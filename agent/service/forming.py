@@ -64,9 +64,10 @@ class Forming:
             # When that fails, it is as if the message had been lost.
             files.replace(self._file, outcome.persist, mode=0o600)
         self._formation = outcome.formation
-        if outcome.sentence != self.sentence:
+        if outcome.sentence and outcome.sentence != self.sentence:
             _log.info("%s", outcome.sentence)
-        self.sentence, self.wake = outcome.sentence, outcome.wake
+            self.sentence = outcome.sentence
+        self.wake = outcome.wake
         if outcome.reply is not None and query is not None:
             gossip.answer(query, outcome.reply)
         for payload in outcome.broadcasts:
