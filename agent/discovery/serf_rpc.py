@@ -29,6 +29,7 @@ from agent.errors import ClusterError
 
 HOST, PORT = "127.0.0.1", 7373
 JOIN_SECONDS = 12.0  # for one address: TCPTimeout of memberlist's LAN profile is 10 s
+TAGS_SECONDS = 3.0  # Serf waits for the news to be on its way, as long as its `broadcast_timeout` says
 _MAX_JOIN_ADDRESSES = 16
 
 
@@ -86,7 +87,8 @@ class SerfRpc:
 
     def set_tags(self, tags: Mapping[str, str], delete: Sequence[str] = ()) -> None:
         """Set these tags of this node and delete others; Serf refuses more than 512 bytes in all."""
-        self._require().request("tags", {"Tags": dict(tags), "DeleteTags": list(delete)})
+        body = {"Tags": dict(tags), "DeleteTags": list(delete)}
+        self._require().request("tags", body, time_limit=max(self._time_limit, TAGS_SECONDS))
 
     def query(
         self, name: str, payload: bytes, *, nodes: Sequence[str] = (), ack: bool = False, seconds: float = 2.0
