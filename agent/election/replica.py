@@ -7,7 +7,9 @@ way in, its private methods are overridden under their mangled names, each with 
 tests/cluster/test_raft.py tells when another version behaves otherwise.
 """
 
+import _socket
 import random
+import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,9 @@ Answer = Callable[[Any, int], None]
 ROLES = ("follower", "candidate", "leader")  # by syncobj._RAFT_STATE
 
 
+# PySyncObj's module for Windows puts a function of its own in this place on every system: who imports
+# `inet_ntop` after it, as pyroute2 does, could write no address any more.
+socket.inet_ntop = _socket.inet_ntop
 # The configuration brings the journal itself.
 syncobj.createJournal = lambda journal: journal
 syncobj.PipeNotifier = Wakeup
