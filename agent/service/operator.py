@@ -86,7 +86,7 @@ class Operator:
         self._commit(request, commands.remove(request.content["node"]))
 
     def _leave(self, request: Request) -> None:
-        self._commit(request, commands.remove(self._daemon.me), self._daemon.take_removal)
+        self._commit(request, commands.remove(self._daemon.me), self._daemon.following.take_removal)
 
     def _join(self, request: Request) -> None:
         daemon = self._daemon

@@ -80,5 +80,5 @@ def recover(daemon: "Daemon", request: Request) -> None:
     daemon.consensus.stop()
     address = join(ledger.members[daemon.me].ipv4, daemon.config.election.port)
     storage.recover(daemon.place.raft, ledger_file.encode_ledger(ledger), address)
-    daemon.take_ledger(ledger)
+    daemon.following.take(ledger)
     request.say(sentence)
