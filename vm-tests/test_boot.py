@@ -13,6 +13,9 @@ from harness.model import Json, NodeSpec
 WORLD_LISTENERS = {("udp", 68), ("udp", 546), ("udp", 5353)}
 """What may listen beyond loopback before a node belongs to a cluster: DHCP clients and multicast DNS."""
 
+GOSSIP_PORT, OTHER_PORT = 7946, 9999
+"""TCP ports of which the firewall opens the first one only."""
+
 
 @pytest.fixture(scope="module")
 def pair(lab: Lab) -> tuple[Machine, Machine]:
@@ -74,16 +77,29 @@ def test_the_identity_is_readable_by_root_only(pair: tuple[Machine, Machine]) ->
     assert pair[0].run("stat", "--format=%a %U", "/var/lib/cluster-os/identity.json") == "600 root"
 
 
-def test_the_nodes_reach_each_other(pair: tuple[Machine, Machine]) -> None:
+def test_the_nodes_reach_each_other_where_a_cluster_needs_it_and_nowhere_else(
+    pair: tuple[Machine, Machine],
+) -> None:
     first, second = pair
     serve = (
-        "import socket; s = socket.create_server(('', 9999)); print('up', flush=True); "
+        "import socket, sys; s = socket.create_server(('', int(sys.argv[1]))); "
         "s.accept()[0].sendall(b'hello')"
     )
-    second.run("systemd-run", "--unit=hello", "--property=Type=exec", "python3", "-c", serve)
-    second.run("sh", "-c", "until ss -Hltn 'sport = 9999' | grep -q .; do sleep 0.1; done", limit=60)
-    ask = f"import socket; print(socket.create_connection(('{second.spec.address}', 9999), 30).recv(9))"
-    assert first.run("python3", "-c", ask) == "b'hello'"
+    ask = (
+        "import socket, sys; "
+        "print(socket.create_connection((sys.argv[1], int(sys.argv[2])), int(sys.argv[3])).recv(9))"
+    )
+    for port in (GOSSIP_PORT, OTHER_PORT):
+        unit = ("systemd-run", f"--unit=hello-{port}", "--property=Type=exec")
+        second.run(*unit, "python3", "-c", serve, str(port))
+        listens = f"until ss -Hltn 'sport = {port}' | grep -q .; do sleep 0.1; done"
+        second.run("sh", "-c", listens, limit=60)
+    assert first.run("python3", "-c", ask, second.spec.address, str(GOSSIP_PORT), "30") == "b'hello'"
+    refused = first.execute(["python3", "-c", ask, second.spec.address, str(OTHER_PORT), "5"])
+    assert refused.status != 0
+    assert b"TimeoutError" in refused.stderr
+    for port in (GOSSIP_PORT, OTHER_PORT):
+        second.execute(["systemctl", "stop", f"hello-{port}"])
 
 
 def test_the_root_cannot_be_written(pair: tuple[Machine, Machine]) -> None:
@@ -118,7 +134,7 @@ def test_the_image_holds_no_secret_and_no_identity(pair: tuple[Machine, Machine]
         test ! -s etc/machine-id || grep -vx uninitialized etc/machine-id || true
         find . -xdev \\( -name 'ssh_host_*_key' -o -name 'identity.json' -o -name '*.key' \
             -o -name random-seed -o -name credential.secret \\) -size +0
-        find etc usr/lib/cluster-os -xdev -type f -exec grep -l 'PRIVATE KEY-----' {} + || true
+        find etc usr/lib/cluster-os -xdev -type f -exec grep -lE '^-+BEGIN [A-Z ]*PRIVATE KEY-+$' {} + || true
         cd /
         umount /run/image
     """
