@@ -81,7 +81,7 @@ def measure(
     finally:
         etcd.end()
     phases.begin("an idle cluster")
-    rest = idle.measure(make_group(ground, "idle"), tools, variables)
+    rest = idle.measure(make_group(ground, "idle"), tools, variables, logs)
     ticked = {}
     for size in ticks.SIZES:
         phases.begin(f"ticks over {size} members")

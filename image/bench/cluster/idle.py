@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness import processes
 from image.bench.cluster import samples
-from image.bench.cluster.nodes import Cluster
+from image.bench.cluster.nodes import hold_cluster
 from image.toolstree import ToolsTree
 
 CALM = 15.0
@@ -21,11 +21,12 @@ _ROLES = {
 }
 
 
-def measure(group: Path, tools: ToolsTree, variables: Mapping[str, str]) -> dict[str, list[float]]:
+def measure(
+    group: Path, tools: ToolsTree, variables: Mapping[str, str], logs: Path
+) -> dict[str, list[float]]:
     """Form a cluster, let it be, and return samples of each node: percent of a core, MiB resident."""
     found: dict[str, list[float]] = {name: [] for names in _ROLES.values() for name in names}
-    cluster = Cluster(group, tools, variables)
-    try:
+    with hold_cluster(group, tools, variables, logs) as cluster:
         cluster.form()
         time.sleep(CALM)
         programs = {role: cluster.find_processes(role) for role in _ROLES}
@@ -40,8 +41,6 @@ def measure(group: Path, tools: ToolsTree, variables: Mapping[str, str]) -> dict
                     share * (then - earlier) for earlier, then in zip(before[role], after, strict=True)
                 ]
                 found[memory] += [read_memory(each) for each in programs[role]]
-    finally:
-        cluster.end()
     return found
 
 

@@ -7,9 +7,11 @@ after LOOK_AGAIN. So each time includes the way from the effect to the published
 LOOK_AGAIN at most, and by what a busy machine adds to it.
 """
 
+import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -181,8 +183,9 @@ class Cluster:
         self._heap.end()
 
     def keep_logs(self, folder: Path) -> None:
-        """Copy what the agents said."""
+        """Copy what the agents said, and published last."""
         for machine in self._heap.all():
+            (folder / f"bench-{machine.name}-status.json").write_text(json.dumps(machine.status(), indent=1))
             for role in ("agent", "serf"):
                 (folder / f"bench-{machine.name}-{role}.log").write_text(machine.log(role))
 
@@ -208,19 +211,28 @@ def measure(group: Path, tools: ToolsTree, variables: Mapping[str, str], logs: P
 
     `variables` are further ones of the agents' environment; `logs` gets their logs when something fails.
     """
-    cluster = Cluster(group, tools, variables)
-    try:
+    with hold_cluster(group, tools, variables, logs) as cluster:
         taken = cluster.form()
         taken[samples.JOINED] = cluster.join()
         taken[samples.SEEN] = cluster.lose_member()
         taken[samples.GONE] = cluster.remove_member()
         taken[samples.COMMITTED], taken[samples.HELD] = cluster.lose_leader()
+    return taken
+
+
+@contextmanager
+def hold_cluster(
+    group: Path, tools: ToolsTree, variables: Mapping[str, str], logs: Path
+) -> Iterator[Cluster]:
+    """Make a cluster, and end it; `variables` and `logs` as in `measure`."""
+    cluster = Cluster(group, tools, variables)
+    try:
+        yield cluster
     except Exception:
         cluster.keep_logs(logs)
         raise
     finally:
         cluster.end()
-    return taken
 
 
 def _is_formed(nodes: list[Node]) -> bool:
