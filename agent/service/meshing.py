@@ -93,6 +93,9 @@ class Meshing:
         )
         changes = plan.diff(observed, wanted)
         self._mesh.apply(changes)
+        # So that the age of their first handshake does not come from the wall clock, which may be wrong.
+        made = {change.peer.public_key for change in changes if isinstance(change, plan.SetPeer)}
+        sessions |= {key: Session(None, now) for key in made - observed.keys()}
         warnings = (*kept.warnings, *((mtu.warning,) if mtu.warning else ()))
         self.view = MeshView(link, observed, sessions, warnings)
         # Who is not there is not looked for either (agent/mesh/endpoints.py).
