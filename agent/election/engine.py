@@ -82,16 +82,17 @@ class Engine(Generic[S]):
         self.call(lambda _: None, lambda: None)
 
     def run(self) -> None:
+        fault = None
         try:
             while not self._stopping:
                 self._give()
                 self._replica.tick()
                 self._publish()
         except ClusterError as error:
-            self.fault = error
+            fault = error
         except Exception:
             _log.exception("Raft ended by an error of its own")
-            self.fault = ClusterError("Raft ended by an error of its own", hint="see: node-agent support")
+            fault = ClusterError("Raft ended by an error of its own", hint="see: node-agent support")
         with self._lock:
             self._ended = True
             self._replica.close()
@@ -99,7 +100,7 @@ class Engine(Generic[S]):
             otherwise()
         self._commits.end_all()
         self._held.close()
-        self.view = View()
+        self.view, self.fault = View(), fault
         self._tell()
 
     def _open(self, link: Link, folder: Path | None, fresh: bool, stack: ExitStack) -> Replica:

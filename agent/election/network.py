@@ -35,7 +35,7 @@ class Link:
     votes: bool
     password: str
     guests: frozenset[str] = frozenset()  # voters that the caller knows of; Raft may not, yet
-    retry: float = 1.0  # between two attempts to connect to one voter
+    retry: float = 0.5  # between two attempts to connect to one voter; a new voter is let in by the next one
     patience: float = 2.0  # for a connection to come about, and a stranger to say who it is
     silence: float = 4.0  # until a connection to a machine that vanished counts as ended
 

@@ -116,7 +116,13 @@ class Replica:
         self.process.wait()
 
     def stop(self) -> None:
+        """As a machine that vanishes is to the others: connections stay, and nobody answers."""
         self.process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.process.pid}/task")
+        stats = [thread / "stat" for thread in threads.iterdir()]
+        wait_for(
+            "it stops", lambda: all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in stats)
+        )
 
     def go_on(self) -> None:
         self.process.send_signal(signal.SIGCONT)
