@@ -61,7 +61,7 @@ def hand_over(state: Path, run: Path, user: str | None = None) -> None:
     if stored is None:
         raise ClusterError("this node has no identity", hint=NO_IDENTITY_HINT)
     seed = keystore.open_seed(stored, place.identity, tpm=keystore.find_tpm())
-    content = {"seed": seed.hex(), "hardware": fingerprint_hardware(read_facts(Tree()))}
+    content = {"seed": seed.hex(), "hardware": _fingerprint()}
     files.make_folder(run, mode=0o755)
     path = run / FILE
     _write(path, json.dumps(content).encode(), user)
@@ -92,6 +92,18 @@ def find_credential(root: Path) -> bytes | None:
         time_limit=_TIME_LIMIT,
         hint="write it again: ./build.py cluster credential NAME --output cluster-os.join.cred",
     )
+
+
+def _fingerprint() -> str:
+    """Return the fingerprint of this machine; where that rests on its NICs, when all have their drivers."""
+    facts = read_facts(Tree())
+    found = fingerprint_hardware(facts)
+    if found == fingerprint_hardware(facts._replace(nics=())):
+        return found
+    run_program(
+        ["udevadm", "settle", "--timeout=30"], time_limit=60.0, hint="see: journalctl -b -u systemd-udevd"
+    )
+    return fingerprint_hardware(read_facts(Tree()))
 
 
 def _write(path: Path, content: bytes, user: str | None) -> None:
