@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Draw each figure of a bench as a bar against its target, in one SVG."""
 
+import math
 from collections.abc import Sequence
 
 import pygal  # type: ignore[import-untyped]
@@ -10,8 +11,9 @@ from image.bench.figures import Figure
 
 _MET, _MISSED = "#2e7d32", "#c62828"
 _ROW = 52  # pixels of height for each bar
-_LEGIBLE = 8  # percent of the limit from which a bar has room for its own text
-_STEP = 25  # percent between two lines of the grid
+_LEGIBLE = 8  # percent of the chart's width from which a bar has room for its own text
+_STEP = 25  # percent between two lines of the grid, or a multiple of it where there would be too many
+_LINES = 10
 
 
 def draw_chart(figures: Sequence[Figure], subtitle: str) -> bytes:
@@ -19,7 +21,10 @@ def draw_chart(figures: Sequence[Figure], subtitle: str) -> bytes:
     # Rows are drawn from the bottom up.
     rows = [figure for figure in figures if figure.limit is not None][::-1]
     widest = max([100.0, *(figure.share for figure in rows)])
-    ticks = [step * _STEP for step in range(int(widest // _STEP) + 2)]
+    step = _STEP * math.ceil(widest / _STEP / _LINES)
+    if step > _STEP:
+        step = 100 * math.ceil(step / 100)  # so that one line is the limit
+    ticks = [number * step for number in range(int(widest // step) + 2)]
     chart = pygal.HorizontalBar(
         style=Style(
             background="white",
@@ -55,13 +60,13 @@ def draw_chart(figures: Sequence[Figure], subtitle: str) -> bytes:
         + ("met" if figure.met else "MISSED")
         for figure in rows
     ]
-    chart.add("", [_bar(figure) for figure in rows])
+    chart.add("", [_bar(figure, ticks[-1]) for figure in rows])
     return bytes(chart.render())
 
 
-def _bar(figure: Figure) -> dict[str, object]:
+def _bar(figure: Figure, widest: int) -> dict[str, object]:
     # In a shorter bar the text would not be legible.
-    text = f"{figure.share:.0f} %" if figure.share >= _LEGIBLE else ""
+    text = f"{figure.share:.0f} %" if figure.share >= _LEGIBLE * widest / 100 else ""
     return {
         "value": round(figure.share, 1),
         "color": _MET if figure.met else _MISSED,

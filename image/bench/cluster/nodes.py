@@ -36,7 +36,7 @@ LOOK_AGAIN = 0.005
 """Seconds between two looks: the error of a stamp."""
 LIMIT = 60.0
 """Seconds for anything here; all of it takes less than ten."""
-SETTLED = 2.0
+SETTLED = 1.0
 """Seconds for which all has to be calm before the next thing is done to the cluster."""
 
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from image.bench.figures import Figure
 
-STARTED = "start of the last of 5 nodes to all agents work"
-FOUNDED = "start of the last of 5 nodes to one is a member"
-FOLLOWED = "start of the last of 5 nodes to all are members"
-FORMED = "start of the last of 5 nodes to formed"
-JOINED = "start of one more node to member everywhere"
+STARTED = "last of 5 nodes started to all agents work"
+FOUNDED = "last of 5 nodes started to one is a member"
+FOLLOWED = "last of 5 nodes started to all are members"
+FORMED = "last of 5 nodes started to formed"
+JOINED = "one more node started to member everywhere"
 SEEN = "member killed to seen by all others"
 GONE = "remove to its mesh peer gone everywhere"
 COMMITTED = "Raft leader killed to the next commit"
 HELD = "lease holder killed to the new holder"
-SERF_FORMED = "bare Serf: start of the last of 5 to all see 5"
-SERF_JOINED = "bare Serf: start of one more to all see it"
+SERF_FORMED = "bare Serf: last of 5 started to all see 5"
+SERF_JOINED = "bare Serf: one more started to all see it"
 SEEN_BY_SERF = "bare Serf: member killed to seen by all others"
 ETCD_COMMITTED = "etcd, 3 nodes: leader killed to the next write"
 AGENT_CPU, AGENT_MEMORY = "idle agent: CPU", "idle agent: resident memory"
@@ -92,7 +92,7 @@ def _judge(measured: Measured, label: str, share: float) -> Iterator[Figure]:
         (HELD, measured.lease + at[COMMITTED]),
         (SEEN, SEEN_RATIO * at[SEEN_BY_SERF]),
     ):
-        yield Figure(f"{name}, {label}", at[name], "s", limit)
+        yield Figure(f"{name}, {label}", at[name], "s", round(limit, 2))
     yield Figure(f"{AGENT_CPU}, {label}", at[AGENT_CPU], "% of a core", CPU_LIMIT)
     yield Figure(f"{AGENT_MEMORY}, {label}", at[AGENT_MEMORY], "MiB", MEMORY_LIMIT)
     yield Figure(f"tick over {TICK_MEMBERS} members, {label}", tick, "ms", TICK_LIMIT)
