@@ -9,6 +9,9 @@ import queue
 import time
 from typing import Any
 
+SETTLE = 0.004
+"""Seconds for what comes together with the first message, as a commit's answer and the new ledger do: one
+look is made for all, where each look takes milliseconds of processor time."""
 MOST = 4096  # messages that wait; more are dropped, as each of them is repeated or observed again
 
 
@@ -38,6 +41,7 @@ class Inbox:
         found = []
         try:
             found.append(self._queue.get(timeout=max(0.0, until - time.monotonic())))
+            time.sleep(SETTLE)
             while True:
                 found.append(self._queue.get_nowait())
         except queue.Empty:
