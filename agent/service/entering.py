@@ -102,11 +102,13 @@ class Entering:
     def _accept(self, admission: Admission) -> None:
         """Begin as an admitted member.
 
-        A founder whose word is in the genesis, and who did not hear that it was decided, still begins as one:
-        it has acknowledged nothing since, so its empty log is a true one.
+        A founder who did not hear that the genesis was decided still begins as one, whether its vote was
+        needed or not: it has acknowledged nothing since, so its empty log is a true one. That it took part
+        stands on its disk, and is gone when that was wiped and a log with it.
         """
         membership = membership_of(admission)
         begun = ledgers.begin(admission.genesis)
-        if self._me in begun.voters and self._me in membership.ledger.voters and self._open_forming().voted:
+        named = self._me in begun.voters and self._me in membership.ledger.voters
+        if named and self._open_forming().took_part:
             self._consensus.found(begun, self._me)
         self._following.begin(membership)

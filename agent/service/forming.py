@@ -39,9 +39,9 @@ class Forming:
         self.wake = 1.0
 
     @property
-    def voted(self) -> bool:
-        """True when this node has accepted a genesis."""
-        return self._formation.state.vote is not None
+    def took_part(self) -> bool:
+        """True when this node has promised anything, as every founder has before it is chosen."""
+        return self._formation.state.promised is not None
 
     def tick(self, peers: Iterable[Peer], gossip: Gossip, now: float) -> bytes | None:
         """Do what is due; return the genesis record when the cluster exists, as often as it is asked for."""
