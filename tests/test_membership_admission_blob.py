@@ -115,9 +115,19 @@ def test_a_genesis_without_a_quorum_makes_no_member(ledger: Ledger) -> None:
         open_admission(seal(ledger, record=make_record(FOUNDERS[:2])), CREDENTIAL, SEED, HARDWARE[JOINER])
 
 
-def test_an_admission_signed_by_no_voter_makes_no_member(ledger: Ledger) -> None:
-    with pytest.raises(ClusterError, match="not signed by a voter"):
+def test_an_admission_signed_by_neither_voter_nor_founder_makes_no_member(ledger: Ledger) -> None:
+    with pytest.raises(ClusterError, match="neither by a voter nor by a founder"):
         open_admission(seal(ledger, voter=STRANGER), CREDENTIAL, SEED, HARDWARE[JOINER])
+
+
+def test_a_founder_without_a_vote_may_hand_out_what_was_decided(ledger: Ledger) -> None:
+    """With two founders one votes, and only the other may have heard that both are a cluster."""
+    unheard, proposer = FOUNDERS[0], FOUNDERS[1]
+    one_voter = replace(ledger, voters=(unheard,))
+    admission = open_admission(
+        seal(one_voter, unheard, voter=proposer), CREDENTIAL, SEEDS[unheard], HARDWARE[unheard]
+    )
+    assert [contact.member.node_id for contact in admission.voters] == [unheard]
 
 
 def reseal(data: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The admission: what a new member needs to start, and what proves it. Pure but for a box's randomness.
 
-An envelope of agent/wire.py in the context `cluster/admission`, signed by a voter and fetched in parts:
+An envelope of agent/wire.py in the context `cluster/admission`, signed by a voter or a founder and fetched in
+parts:
 
     record   the genesis record (agent/formation/record.py)
     self     the member that is admitted, `voters` those to begin with, each with
@@ -67,7 +68,7 @@ def seal_admission(
     endpoints: Mapping[str, Sequence[str]],
     secrets: NodeSecrets,
 ) -> bytes:
-    """Return the admission of the member `node_id`, signed by the voter with this seed.
+    """Return the admission of the member `node_id`, signed by the voter or founder with this seed.
 
     `record` is the encoded genesis record; `endpoints` may have some for each voter; `secrets` are those of
     the voter itself. ClusterError when it would be longer than wire.MAX_BLOB.
@@ -111,8 +112,9 @@ def open_admission(data: bytes, credential: Credential, seed: bytes, hardware: s
     if own.member.hardware != hardware:
         raise ClusterError(f"{_WHERE} is for this node on other hardware")
     _check_together(genesis, own.member, [contact.member for contact in voters])
-    if sender not in [contact.member.node_id for contact in voters]:
-        raise ClusterError(f"{_WHERE} is not signed by a voter")
+    # A founder without a vote may be the only one who has heard that the genesis was decided.
+    if sender not in (*genesis.founders, *(contact.member.node_id for contact in voters)):
+        raise ClusterError(f"{_WHERE} is signed neither by a voter nor by a founder")
     secrets = _open_secrets(seed, box, genesis_hash)
     if (founder_seed := open_admission_seed(genesis, seed)) is not None:
         secrets = replace(secrets, admission_seed=founder_seed)

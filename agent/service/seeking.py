@@ -56,11 +56,13 @@ class Seeking:
             return
         if now < self._ask_at:
             return
-        voters = [peer for peer in gossip.peers if _is_voter(peer, geneses[0])]
-        if not voters:
+        members = [peer for peer in gossip.peers if _is_member(peer, geneses[0])]
+        # Right after forming the voters may be the very ones who have not heard of it, and have to ask.
+        asked = [peer for peer in members if peer.voter] or members
+        if not asked:
             return
         self._fetch = None
-        self._voter = voters[self._turn % len(voters)].name
+        self._voter = asked[self._turn % len(asked)].name
         self._turn += 1
         self._ask_at = now + (ASK_AGAIN_PENDING if self.verdict else ASK_AGAIN)
         self._request = seal_request(
@@ -138,5 +140,5 @@ def membership_of(admission: Admission) -> Membership:
     return Membership(admission.record, admission.genesis, ledger, admission.secrets)
 
 
-def _is_voter(peer: Peer, genesis: str) -> bool:
-    return peer.alive and peer.voter and peer.genesis == genesis and peer.phase == Phase.MEMBER.value
+def _is_member(peer: Peer, genesis: str) -> bool:
+    return peer.alive and peer.genesis == genesis and peer.phase == Phase.MEMBER.value
