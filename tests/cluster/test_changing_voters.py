@@ -8,6 +8,8 @@ from tests.cluster.bundle import Operator, encode
 from tests.cluster.machines import FORM_LIMIT, Machine, Machines, members, wait_formed
 from tests.cluster.observed import LOADED, ledger, stays, wait_alive, wait_leader
 
+pytestmark = pytest.mark.full
+
 GRACE = 4
 """Seconds after which a voter that is away is replaced, and a member counts as settled, here."""
 STEP = 15.0

@@ -23,6 +23,8 @@ from tests.cluster.observed import (
     wait_leader,
 )
 
+pytestmark = pytest.mark.full
+
 SIZE = "1m"
 SAID = "no space left on device"
 RECOVERED = 30.0

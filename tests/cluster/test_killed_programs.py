@@ -129,7 +129,7 @@ def test_another_host_name_changes_nothing(cluster: list[Machine]) -> None:
     assert all(len(members(machine)) == 3 for machine in cluster)
 
 
-@pytest.mark.parametrize("jump", [DAY, -DAY])
+@pytest.mark.parametrize("jump", [DAY, pytest.param(-DAY, marks=pytest.mark.full)])
 def test_a_jump_of_the_clock_by_a_day_changes_neither_leader_nor_lease(
     cluster: list[Machine], jump: int
 ) -> None:

@@ -164,6 +164,7 @@ def test_writes_on_the_side_of_the_minority_fail_or_are_committed_once(
         assert DOUBT in answer.stderr or node not in approved
 
 
+@pytest.mark.full
 def test_a_partition_longer_than_lease_and_patience_heals(heap: Machines, cluster: list[Machine]) -> None:
     lonely = wait_holder(cluster, HANDED_ON)
     others = [machine for machine in cluster if machine is not lonely]
