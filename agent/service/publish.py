@@ -172,8 +172,17 @@ def _foreign(known: Knowledge, membership: Membership | None) -> tuple[ForeignSt
 
 
 def _pending(known: Knowledge, membership: Membership | None) -> tuple[PendingStatus, ...]:
-    """Return who waits for an operator: who asked this node, and those of whom gossip says so."""
-    found = {entry.node_id: entry for entry in known.waiting}
+    """Return who waits for an operator: who asked this node, and those of whom gossip says so.
+
+    Not a copy of a member that is there: that is named as a clone, and has the fingerprint of its original.
+    """
+    members = membership.ledger.members if membership else {}
+    there = {
+        peer.node_id
+        for peer in known.peers
+        if peer.alive and peer.node_id in members and members[peer.node_id].hardware == peer.hardware
+    }
+    found = {entry.node_id: entry for entry in known.waiting if entry.node_id not in there}
     for peer in known.peers:
         if membership is not None and peer.alive and peer.phase == Phase.PENDING.value:
             fingerprint = identity_of_node_id(peer.node_id).fingerprint

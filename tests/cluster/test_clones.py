@@ -42,7 +42,10 @@ def test_a_copied_disk_of_the_leader_harms_nobody_and_is_quarantined_and_named(
         assert shown.returncode == 7
         assert f"a clone of node {original.node_id} at {clone.address}" in shown.stdout
         assert f"hardware {clone.hardware}" in shown.stdout
-        assert "clones, kept out" in machine.command("members").stdout
+        shown = machine.command("members")
+        assert "clones, kept out" in shown.stdout
+        # With the fingerprint of the original it must not look like a node to approve.
+        assert "waiting for approval" not in shown.stdout
     # The original is what it was: alive, in the mesh, a voter.
     wait_formed(founders)
     wait_led(founders)
