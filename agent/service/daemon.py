@@ -46,11 +46,7 @@ CALM = 1.0
 
 
 class Daemon:
-    """One node. `run` works until `stop` is called.
-
-    `read_credential` returns the join credential, None when there is none, and raises ClusterError while it
-    cannot be read.
-    """
+    """One node. `run` works until `stop` is called; `read_credential` is tried until it raises nothing."""
 
     def __init__(
         self, place: Place, config: Config, handed: Handover, read_credential: Callable[[], Credential | None]
@@ -226,9 +222,8 @@ class Daemon:
     def _discover(self, now: float) -> None:
         """Have gossip run and say where this node stands."""
         credential, membership = self.credential, self.membership
-        if membership is None and (credential is None or self.damage):
-            return
-        if membership is not None and self.standing.phase is Phase.REMOVED:
+        removed = membership is not None and self.standing.phase is Phase.REMOVED
+        if removed or (membership is None and (credential is None or self.damage)):
             return
         self.gossip.open(
             credential,
