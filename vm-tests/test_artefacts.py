@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The built artefacts: within their limits, accepted by stock tools, and made of what the tests test."""
 
+import datetime
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -70,11 +72,17 @@ def read_times(cpio: bytes) -> set[int]:
 
 
 def test_what_was_installed_earlier_gives_no_other_bytes(manifest: Manifest, tools: ToolsTree) -> None:
-    # The root's format has one time for all files; in the initrd each file carries its own.
     initrd = read_sections(find(manifest, "kernel").read_bytes(), "kernel")[".initrd"]
     # After the first archive come kernel modules, packed in another way, at which zstd stops.
     done = subprocess.run(tools.command(["zstd", "-dc"]), input=initrd, capture_output=True, check=False)
     assert read_times(done.stdout) == {manifest.source_date_epoch}
+    for path in ("/etc", "/usr/bin/less", "/etc/alternatives/pager"):
+        argv = ["dump.erofs", f"--path={path}", find(manifest, "root")]
+        done = subprocess.run(
+            tools.command(argv), env={**os.environ, "TZ": "UTC"}, capture_output=True, check=False
+        )
+        expected = datetime.datetime.fromtimestamp(manifest.source_date_epoch, datetime.UTC)
+        assert f"Timestamp: {expected:%Y-%m-%d %H:%M:%S}" in done.stdout.decode(), path
 
 
 def test_the_versions_under_test_are_the_versions_shipped(manifest: Manifest) -> None:
