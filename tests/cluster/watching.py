@@ -23,7 +23,9 @@ def wait_status(
     try:
         return wait_for(f"{machine.name}: {what}", look, limit)
     except LimitExceeded as error:
-        last = {key: machine.status().get(key) for key in ("phase", "sentence", "error")}
+        status = machine.status()
+        last: dict[str, Any] = {key: status.get(key) for key in ("phase", "sentence", "error")}
+        last["members"] = {member["node_id"][:6]: member["state"] for member in status.get("members", [])}
         raise AssertionError(f"{error.message}; last: {last}") from None
 
 
