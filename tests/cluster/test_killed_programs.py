@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A formed cluster whose programs are killed, whose machine gets another name, whose clock jumps."""
 
+import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agent.formation.acceptor import decode_state, encode_state
 from harness.waiting import wait_for
 from tests.cluster.bundle import encode, make_credential
 from tests.cluster.machines import Machine, Machines, members, wait_formed
@@ -25,12 +28,13 @@ from tests.cluster.observed import (
 BACK = 20.0
 """Seconds after which a program that was killed has its place again; it takes some."""
 DAY = 86400
+CREDENTIAL = make_credential(3)
 FAKED = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
 @pytest.fixture(scope="module")
 def formed(heap: Machines) -> list[Machine]:
-    machines = heap.start(3, encode(make_credential(3)))
+    machines = heap.start(3, encode(CREDENTIAL))
     wait_formed(machines)
     return machines
 
@@ -116,6 +120,20 @@ def test_after_the_power_cut_of_the_leader_the_next_one_commits_within_two_elect
     print(f"power cut of the leader to the next commit: {took:.2f} s")
     leader.start()
     wait_alive(cluster)
+
+
+def test_a_founder_that_promised_and_heard_no_more_still_gets_its_vote(cluster: list[Machine]) -> None:
+    """The others needed its vote for the genesis no more; so it has no log, and the log has it as a voter."""
+    victim = next(machine for machine in cluster if machine.status()["raft"]["role"] == "follower")
+    victim.cut_power()
+    folder, forming = victim.state / "agent", victim.state / "agent/forming.msgpack"
+    promised = decode_state(forming.read_bytes(), CREDENTIAL.cluster_id, str(forming))
+    shutil.rmtree(folder)
+    folder.mkdir(mode=0o700)
+    forming.write_bytes(encode_state(replace(promised, vote=None), CREDENTIAL.cluster_id))
+    victim.start()
+    wait_formed(cluster)
+    wait_for("its vote", lambda: victim.status()["raft"]["role"] in ("follower", "leader"), BACK)
 
 
 def test_another_host_name_changes_nothing(cluster: list[Machine]) -> None:
