@@ -6,7 +6,6 @@ replaced. A Serf that is away is looked for at every tick; nothing here waits fo
 """
 
 import contextlib
-import json
 import logging
 import secrets
 import time
@@ -27,6 +26,7 @@ from agent.discovery.serf_rpc import SerfRpc
 from agent.discovery.underlay import UnderlayAddress, choose_advertised, list_reachable
 from agent.errors import ClusterError
 from agent.service.inbox import Inbox
+from agent.service.serf_file import read_advertised, read_rpc_auth
 
 RESOLVE_AGAIN = 60.0  # seconds between two looks at seeds and DNS while peers are seen
 RESOLVE_ALONE = 10.0
@@ -55,7 +55,7 @@ class Gossip:
         self._seed = seed
         self._file = file
         self._inbox = inbox
-        self._rpc_auth = _read_rpc_auth(file) or secrets.token_hex(16)
+        self._rpc_auth = read_rpc_auth(file) or secrets.token_hex(16)
         self._rpc = SerfRpc(
             self._rpc_auth, self._on_event, port=config.discovery.rpc_port, time_limit=TIME_LIMIT
         )
@@ -225,7 +225,7 @@ class Gossip:
             self._inbox.wake()
 
     def _advertised_differs(self, content: bytes) -> bool:
-        return bool(self._written) and _advertised(self._written or b"{}") != _advertised(content)
+        return bool(self._written) and read_advertised(self._written or b"{}") != read_advertised(content)
 
     def _list_addresses(self) -> tuple[str, ...]:
         reachable = list_reachable(self._underlay())
@@ -243,19 +243,3 @@ class Gossip:
             yield
         except ClusterError as error:
             self.error = error.message
-
-
-def _read_rpc_auth(file: Path) -> str | None:
-    """Return the key of the RPC in serf.json, None when there is no such file."""
-    try:
-        return str(json.loads(file.read_bytes())["rpc_auth"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _advertised(content: bytes) -> str | None:
-    try:
-        found = json.loads(content).get("advertise")
-    except (ValueError, AttributeError):
-        return None
-    return found if isinstance(found, str) else None
