@@ -38,6 +38,7 @@ class Connection:
         self.channel = channel
         self.since = now
         self.host = host
+        self.called = connecting  # by this end
         self._socket = connected
         self._fd = connected.fileno()
         self._poller = poller

@@ -12,7 +12,7 @@ from typing import Generic
 
 from agent import files
 from agent.election import storage
-from agent.election.interfaces import NEVER_COMMITTED, SUCCESS, Node
+from agent.election.interfaces import NEVER_COMMITTED, SUCCESS, Answer, Node
 from agent.election.journal import Memory
 from agent.election.machine import Applied, Machine, S, View
 from agent.election.network import Link
@@ -67,7 +67,7 @@ class Engine(Generic[S]):
     def commit(self, commit: Commit) -> None:
         self.call(lambda _: self._commits.add(commit), lambda: commit.done(Outcome.REFUSED, None))
 
-    def ask(self, commit: Commit, question: Callable[[Replica, Callable[[object, int], None]], None]) -> None:
+    def ask(self, commit: Commit, question: Callable[[Replica, Answer], None]) -> None:
         """Put one question that is not repeated; its answer ends `commit`."""
 
         def put(replica: Replica) -> None:
@@ -126,7 +126,6 @@ class Engine(Generic[S]):
             journal,
             Snapshots(path, snapshot, take=self._take, put=self._put, check=self._check),
             self._timing,
-            snapshot_path=path,
             apply=self._apply,
             changed=self._role_changed,
             clock=self._clock,

@@ -2,12 +2,15 @@
 """What PySyncObj's parts look like to each other, as far as ours take their places. Pure."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 READ, WRITE, ERROR = 1, 2, 4  # pysyncobj.poller.POLL_EVENT_TYPE
 # pysyncobj.config.FAIL_REASON; and those by which a command is not in the log, nor will be.
 SUCCESS, QUEUE_FULL, MISSING_LEADER, DISCARDED, NOT_LEADER, DENIED = 0, 1, 2, 3, 4, 6
 NEVER_COMMITTED = frozenset({QUEUE_FULL, MISSING_LEADER, DISCARDED, NOT_LEADER, DENIED})
+ROLES = ("follower", "candidate", "leader")  # by pysyncobj.syncobj._RAFT_STATE
+Answer = Callable[[Any, int], None]
+"""Gets what the state machine said, and one of the reasons above."""
 IDLE, DONE, FAILED = 0, 2, 3  # pysyncobj.config.SERIALIZER_STATE
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The connections of a replica: one with each voter that it knows, and at a voter one from each observer.
 
-Of two voters the one with the higher address connects; an observer connects to every voter. A name counts
-only from the address that it names, which on the mesh WireGuard vouches for. Strangers cost little and end
-soon. A connection that does not come about is given up, so that a machine that is powered on again is not
-waited for by TCP's growing pauses.
+Of two voters the one with the higher address connects first, the other if that does not come about: it may
+not know of the first. When they cross, the call of the higher one stays. An observer connects to every voter.
+A name counts only from the address that it names, which on the mesh WireGuard vouches for. Strangers cost
+little and end soon. A connection that does not come about is given up, so that a machine that is powered on
+again is not waited for by TCP's growing pauses.
 """
 
 import logging
@@ -65,7 +66,7 @@ class Network:
         self._named: dict[Name, Connection] = {}
         self._strangers: list[Connection] = []  # accepted, without a name yet
         self._calls: dict[str, Connection] = {}  # begun here, without a name yet
-        self._tried: dict[str, float] = {}
+        self._next_calls: dict[str, float] = {}  # not while there is a connection
         self._listener = connection.listen(link.me) if link.votes else None
         self._deaf_until: float | None = 0.0  # None: listens
         self._warned: dict[str, float] = {}
@@ -76,9 +77,9 @@ class Network:
     def tick(self) -> None:
         """Begin the connections that are wanted, end those that do not come about."""
         now = self._clock()
-        for there in self.wanted - self._calls.keys():
-            if self._must_call(there) and now - self._tried.get(there, -self._link.retry) >= self._link.retry:
-                self._tried[there] = now
+        for there in self.wanted - self._calls.keys() - {self._link.me}:
+            if ("voter", there) not in self._named and now >= self._next_call(there, now):
+                self._next_calls[there] = now + self._link.retry
                 self._call(there, now)
         for each in (*self._strangers, *self._calls.values()):
             if now - each.since > self._link.patience:
@@ -110,9 +111,13 @@ class Network:
     def _connections(self) -> list[Connection]:
         return [*self._named.values(), *self._calls.values(), *self._strangers]
 
-    def _must_call(self, there: str) -> bool:
-        mine = not self._link.votes or self._link.me > there
-        return mine and there != self._link.me and ("voter", there) not in self._named
+    def _next_call(self, there: str, now: float) -> float:
+        """Return when to call a voter: whose turn it is not gives the other one some time first."""
+        wait = 0.0 if self._calls_first(there) else 2 * self._link.retry
+        return self._next_calls.setdefault(there, now + wait)
+
+    def _calls_first(self, there: str) -> bool:
+        return not self._link.votes or self._link.me > there
 
     def _call(self, there: str, now: float) -> None:
         try:
@@ -171,12 +176,17 @@ class Network:
                 raise ClusterError(f"{called} calls itself {role} {there}")
             del self._calls[called]
         else:
-            if address.split(there)[0] != origin.host or (role == "voter" and there not in self.wanted):
+            if address.split(there)[0] != origin.host or there == self._link.me:
                 raise ClusterError(f"{origin.host} calls itself {role} {there}, which it is not")
             self._strangers.remove(origin)
         if (before := self._named.get(name)) is not None:
+            first, crossed = self._calls_first(there), self._clock() - before.since < self._link.patience
+            if crossed and before.called == first and origin.called != first:
+                raise ClusterError("there is a connection already")
             before.close("the other end has connected again")
+        self._next_calls.pop(there, None)
         self._named[name] = origin
+        _log.info("connected with %s %s", *name)
         self._joined(name)
 
     def _ended(self, origin: Connection, why: str) -> None:

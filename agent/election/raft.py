@@ -79,7 +79,7 @@ class Raft(Generic[S]):
     ) -> None:
         """Start at `host`: with a `folder` as a voter, without as an observer.
 
-        `voters`: hosts of the voters that are known from elsewhere; the log's own word goes before.
+        `voters`: hosts of the voters that are known from elsewhere, see `meet`; the log counts.
         `password`: 32 random bytes in base64. `fresh`: see storage.open_stored. `changed` is called after
         each change of state, role, leader, voters or connections. ClusterError when the log is damaged or
         missing, another process has the folder, or the address cannot be had.
@@ -97,6 +97,15 @@ class Raft(Generic[S]):
         """End, and return when all is closed; not from a callback. Commands under way are told their fate."""
         self._engine.stop()
         self._thread.join()
+
+    def meet(self, voters: tuple[str, ...]) -> None:
+        """Tell the hosts of all voters that are known from elsewhere now: members that gossip as voters.
+
+        A voter that was away while others came learns from one of them what the log says; Raft by itself
+        hears only whom its own log knows.
+        """
+        guests = frozenset(address.join(voter, self._port) for voter in voters)
+        self._engine.call(lambda replica: replica.meet(guests), lambda: None)
 
     def commit(self, data: bytes, done: Done, *, time_limit: float = 5.0) -> None:
         """Put a command into the log. `done` hears what became of it: once, within `time_limit`.

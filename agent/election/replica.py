@@ -11,7 +11,6 @@ import _socket
 import random
 import socket
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from pysyncobj import syncobj
@@ -19,20 +18,17 @@ from pysyncobj.config import SyncObjConf
 from pysyncobj.node import Node as make_node
 
 from agent.election import command, log_matching
-from agent.election.interfaces import DENIED, Node
+from agent.election.hearing import may_say
+from agent.election.interfaces import DENIED, ROLES, Answer, Node
 from agent.election.journal import Memory
 from agent.election.message import Message
 from agent.election.network import Link
 from agent.election.snapshot_format import Snapshot
 from agent.election.snapshots import Snapshots
+from agent.election.storage import voters_at
 from agent.election.timing import Timing
 from agent.election.transport import Transport
 from agent.election.wakeup import Wakeup
-
-Answer = Callable[[Any, int], None]
-"""Gets what the state machine said, and PySyncObj's reason; see agent/election/interfaces.py."""
-ROLES = ("follower", "candidate", "leader")  # by syncobj._RAFT_STATE
-
 
 # PySyncObj's module for Windows puts a function of its own in this place on every system: who imports
 # `inet_ntop` after it, as pyroute2 does, could write no address any more.
@@ -53,7 +49,6 @@ class Replica(syncobj.SyncObj):  # type: ignore[misc]
         snapshots: Snapshots,
         timing: Timing,
         *,
-        snapshot_path: Path | None,
         apply: Callable[[bytes], Any],
         changed: Callable[[str], None],
         clock: Callable[[], float],
@@ -64,15 +59,15 @@ class Replica(syncobj.SyncObj):  # type: ignore[misc]
         self._SyncObj__raftElectionDeadline = 0.0  # set by PySyncObj
         self._met = False  # some leader, since this replica started
         self._clearing = False
+        self._fresh = snapshots.newest is None
         conf = SyncObjConf(
             journalFile=journal,
-            fullDumpFile=None if snapshot_path is None else str(snapshot_path),
+            fullDumpFile=snapshots.path and str(snapshots.path),
             onStateChanged=lambda _, new: changed(ROLES[new]),
             **timing.settings(),
         )
-        me = make_node(link.me) if link.votes else None
         super().__init__(
-            me,
+            make_node(link.me) if link.votes else None,
             [make_node(voter) for voter in voters if voter != link.me],
             conf,
             nodeClass=make_node,
@@ -140,22 +135,20 @@ class Replica(syncobj.SyncObj):  # type: ignore[misc]
         """End the wait of `tick`; from any thread."""
         self._SyncObj__pipeNotifier.notify()
 
+    def meet(self, guests: frozenset[str]) -> None:
+        """Take the addresses of voters that are known from elsewhere, in place of those told before."""
+        self._SyncObj__transport.meet(guests)
+
     def install(self, snapshot: Snapshot) -> list[Node]:
         """Return who votes after `snapshot` and what the journal has behind it, as nodes."""
         # A snapshot of the leader takes the place of the whole journal.
-        last = self._journal.entries[-1][1] if not self._clearing else snapshot.last[1]
-        return [make_node(voter) for voter in self._fold(snapshot, last)]
+        index = snapshot.last[1] if self._clearing else None
+        return [make_node(voter) for voter in voters_at(snapshot, self._journal, index)]
 
     def voters_at(self, index: int) -> frozenset[str]:
-        """Return who votes by the log up to the entry `index`, not below the newest snapshot."""
+        """Return who votes by the log up to the entry `index`."""
         newest = self._snapshots.newest
-        return self.voters if newest is None else self._fold(newest, index)
-
-    def _fold(self, snapshot: Snapshot, index: int) -> frozenset[str]:
-        first = snapshot.last[1] + 1
-        return command.voters_after(
-            snapshot.voters, (entry for entry in self._journal.entries if first <= entry[1] <= index)
-        )
+        return self.voters if newest is None else voters_at(newest, self._journal, index)
 
     def _make_transport(self, _: object, __: object, voters: Iterable[Node]) -> Transport:
         transport = Transport(
@@ -173,11 +166,13 @@ class Replica(syncobj.SyncObj):  # type: ignore[misc]
     def _deliver(self, node: Node, message: Message) -> None:
         """Let through what the sender may say to PySyncObj."""
         kind = message["type"]
-        if node.id.startswith("observer"):
-            if kind not in ("apply_command", "next_node_idx"):
-                return
-        elif node not in self.otherNodes and kind not in ("append_entries", "request_vote"):
-            # A voter that Raft does not know here (yet) may lead and stand for election; its vote counts not.
+        if not may_say(
+            kind,
+            observer=node.id.startswith("observer"),
+            votes=node in self.otherNodes,
+            known=self._SyncObj__transport.knows(node),
+            fresh=self._is_fresh(),
+        ):
             return
         if kind == "next_node_idx":
             if message["term"] != self.raftCurrentTerm or node not in self._SyncObj__raftMatchIndex:
@@ -191,6 +186,12 @@ class Replica(syncobj.SyncObj):  # type: ignore[misc]
                         self._SyncObj__onMessageReceived(node, message)
                     return
         self._SyncObj__onMessageReceived(node, message)
+
+    def _is_fresh(self) -> bool:
+        """Tell whether this node was started to get its first vote, and its log does not say so yet."""
+        if self._fresh and (newest := self._snapshots.newest) is not None:
+            self._fresh = self._link.me not in voters_at(newest, self._journal, None)
+        return self._fresh
 
     # PySyncObj's private methods.
 

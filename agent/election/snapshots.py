@@ -37,7 +37,7 @@ class Snapshots:
     ) -> None:
         """`path`: None where nothing is kept beyond the process. `check` raises ClusterError: not taken."""
         self.newest = newest
-        self._path = path
+        self.path = path
         self._take, self._put, self._check = take, put, check
         self._data = snapshot_format.encode(newest) if newest is not None else b""
         self._outcome: tuple[int, int | None] = (IDLE, None)
@@ -105,8 +105,8 @@ class Snapshots:
         data = snapshot_format.encode(snapshot)
         if len(data) > MAX_BYTES:
             raise ClusterError(f"a Raft snapshot of {len(data)} bytes is larger than {MAX_BYTES}")
-        if self._path is not None:
-            files.replace(self._path, data, mode=0o600)
+        if self.path is not None:
+            files.replace(self.path, data, mode=0o600)
         self.newest, self._data = snapshot, data
         # Who was half-way through the old one begins anew: the log begins elsewhere now.
         self._sent.clear()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agent import files
 from agent.election import command, snapshot_format
-from agent.election.journal import Journal
+from agent.election.journal import Journal, Memory
 from agent.election.journal_format import Contents
 from agent.election.snapshot_format import Snapshot
 from agent.errors import ClusterError
@@ -36,7 +36,7 @@ class Stored:
         return voters_at(self.snapshot, self.journal, None)
 
 
-def voters_at(snapshot: Snapshot, journal: Journal, index: int | None) -> frozenset[str]:
+def voters_at(snapshot: Snapshot, journal: Memory, index: int | None) -> frozenset[str]:
     """Return who votes by the log up to `index`, or by all of it."""
     last = snapshot.last[1]
     return command.voters_after(

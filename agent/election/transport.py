@@ -40,14 +40,14 @@ class Transport:
     ) -> None:
         self._sync, self._deliver, self._make_node, self._clock = sync, deliver, make_node, clock
         self._voters: dict[str, Node] = {node.id: node for node in voters}
-        self._guests = link.guests - {link.me}
+        self._guests = link.guests
         self._others: dict[str, Node] = {}  # guests and observers that are connected
         self._told: dict[str, tuple[int, float]] = {}  # observer -> commit index that it was told, and when
         self._tell: dict[str, Tell | None] = {}
         self._network = Network(
             link, poller, clock, joined=self._joined, left=self._left, received=self._received
         )
-        self._network.wanted = {*self._voters, *self._guests}
+        self._want()
 
     def tick(self) -> None:
         """Force to the disk what was promised, then let the messages out; look after the connections."""
@@ -64,13 +64,19 @@ class Transport:
             found.send(message.encode(content))
         return found.open
 
+    def knows(self, node: Node) -> bool:
+        """Tell whether Raft or the caller counts the node among the voters."""
+        return node.id in self._network.wanted
+
     def addNode(self, node: Node) -> None:
         self._voters[node.id] = node
-        self._network.wanted.add(node.id)
+        self._want()
         if self._network.find(_name(node)) is not None:
             self._call("joined", node)
 
     def dropNode(self, node: Node) -> None:
+        # Out of what is wanted first: it is not called again.
+        self._guests -= {node.id}
         self._network.wanted.discard(node.id)
         self._network.drop(node.id, "it has no vote any more")
         self._voters.pop(node.id, None)
@@ -99,6 +105,14 @@ class Transport:
 
     def tryGetReady(self) -> None:
         """Always is: the port is had, or the constructor has failed."""
+
+    def meet(self, guests: frozenset[str]) -> None:
+        """Take the voters that the caller knows of, in place of those of before."""
+        self._guests = guests
+        self._want()
+
+    def _want(self) -> None:
+        self._network.wanted = {*self._voters, *self._guests}
 
     def _is_news(self, node: Node, content: Message) -> bool:
         """Spare the leader most heartbeats to observers, who elect nobody when they hear nothing."""

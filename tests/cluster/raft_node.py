@@ -113,6 +113,9 @@ class Program:
                 self.say(id=number, threads=alive)
             elif what == "commit":
                 raft.commit(order["word"].encode(), done, time_limit=order.get("limit", 5.0))
+            elif what == "meet":
+                raft.meet(tuple(order["hosts"]))
+                self.say(id=number)
             elif what == "add":
                 raft.add_voter(order["host"], done)
             elif what == "remove":

@@ -231,11 +231,24 @@ def test_a_voter_that_was_away_while_all_others_changed_finds_them_by_what_it_is
     for replica in (leader, other):
         replica.kill()
     away.respawn()
-    away.start("voter", (7, 8))
+    # It finds nobody whom its log knows; then gossip has told it who votes now.
+    away.start("voter", (20,))
+    away.ask("meet", hosts=[replica.host for replica in new])
     wait_for("the voters", lambda: away.raft()["voters"] == sorted([away.name, "node7", "node8"]))
     new[1].kill()
     new[0].commit("after")
     wait_for("the words", lambda: away.words() == ["before", "after"])
+
+
+def test_a_voter_that_knows_nobody_is_found_by_the_leader(begin: Begin) -> None:
+    cluster = begin(1)
+    leader = cluster.leader()
+    new = cluster.spawn(7)
+    new.start("voter", (20,), fresh=True)
+    leader.begin("add", host=new.host)
+    wait_for("it follows", lambda: new.raft()["ready"])
+    new.commit("after")
+    assert leader.raft()["voters"] == ["node1", "node7"]
 
 
 def test_a_leader_does_not_remove_itself_and_others_do_not_change_who_votes(begin: Begin) -> None:

@@ -273,10 +273,23 @@ def test_an_answer_of_an_earlier_term_does_not_count(voter: Voter, port: int) ->
 
 def test_nobody_is_heard_under_the_name_of_another(voter: Voter, port: int) -> None:
     voter(FOLLOWER, LEADER, THIRD)
-    for source, name in ((THIRD, LEADER), ("127.0.0.9", "127.0.0.9"), (FOLLOWER, FOLLOWER)):
+    for source, name in ((THIRD, LEADER), (LEADER, FOLLOWER), (FOLLOWER, FOLLOWER)):
         with suppress(ConnectionError):
             assert Leader(port, source, name).closed()
     assert not Leader(port).hear("next_node_idx", QUIET)
+
+
+def test_who_has_no_vote_neither_leads_nor_elects(voter: Voter, port: int) -> None:
+    engine = voter(FOLLOWER, LEADER, THIRD)
+    stranger = Leader(port, "127.0.0.9", "127.0.0.9")
+    stranger.say(type="request_vote", term=90, last_log_index=99, last_log_term=80)
+    stranger.say(type="next_node_idx", next_node_idx=99, reset=True, success=True, term=1)
+    stranger.say(**append(entries("one")))
+    assert stranger.hear("next_node_idx", QUIET) is None
+    assert engine.numbers[0] == 1
+    leader = Leader(port)
+    leader.say(**append([]))
+    assert leader.hear("next_node_idx") is not None
 
 
 def test_a_message_that_makes_no_sense_ends_the_connection_and_nothing_else(voter: Voter, port: int) -> None:
