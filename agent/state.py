@@ -11,7 +11,10 @@ VARIABLE = "CLUSTEROS_STATE"
 
 
 class State(NamedTuple):
-    """The state folder of a node (0711: the agent, a user of its own, has a folder in it) and the files in it; each is written by the module named here."""
+    """The state folder of a node (0711: the agent, a user of its own, has a folder in it) and its files.
+
+    Each is written by the module named here.
+    """
 
     folder: Path
 

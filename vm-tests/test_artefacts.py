@@ -77,7 +77,7 @@ def test_what_was_installed_earlier_gives_no_other_bytes(manifest: Manifest, too
     done = subprocess.run(tools.command(["zstd", "-dc"]), input=initrd, capture_output=True, check=False)
     assert read_times(done.stdout) == {manifest.source_date_epoch}
     for path in ("/etc", "/usr/bin/less", "/etc/alternatives/pager"):
-        argv = ["dump.erofs", f"--path={path}", find(manifest, "root")]
+        argv: list[str | Path] = ["dump.erofs", f"--path={path}", find(manifest, "root")]
         done = subprocess.run(
             tools.command(argv), env={**os.environ, "TZ": "UTC"}, capture_output=True, check=False
         )
