@@ -192,3 +192,19 @@ def test_the_tables_show_who_is_who() -> None:
         f"coordinator  {short(NODES[1])}  {HOSTNAMES[1]}  4",
         "archive      -             -             0",
     ]
+
+
+@pytest.mark.parametrize("known", [0, 2])
+def test_a_voter_that_looks_without_its_vote_still_counts_all_voters(known: int) -> None:
+    """Raft then knows of the other voters only, or of none."""
+    status = make_status()
+    others = tuple(voter for voter in status.raft.voters if voter != status.node_id)
+    alone = replace(
+        status,
+        raft=replace(status.raft, role="observer", leader=None, voters=others[:known], connected=()),
+        members=tuple(
+            replace(member, voter=True, state="alive" if number == 0 else "dead")
+            for number, member in enumerate(status.members)
+        ),
+    )
+    assert f"no leader: 1 of {len(status.members)} voters can be reached" in health.problems(alone)[0]

@@ -14,6 +14,7 @@ _EXIT_STATUS = {
     Phase.REMOVED: OUT,
     Phase.QUARANTINED: OUT,
 }
+_VOTING = ("leader", "follower", "candidate")
 _RAFT_WORKS = ("leader", "follower", "observer")
 
 
@@ -89,9 +90,14 @@ def _strangers(status: NodeStatus) -> list[str]:
 def _raft(status: NodeStatus) -> list[str]:
     raft = status.raft
     if raft.role not in _RAFT_WORKS or raft.leader is None:
-        reached = len(set(raft.connected) | ({status.node_id} & set(raft.voters)))
+        voters = set(raft.voters)
+        reached = set(raft.connected) | ({status.node_id} & voters)
+        if raft.role not in _VOTING:
+            # Without a vote, if only for now, Raft knows of the voters that it looks for: others, or none.
+            voters = {member.node_id for member in status.members if member.voter}
+            reached = {member.node_id for member in status.members if member.state == "alive"} & voters
         return [
-            f"no leader: {reached} of {len(raft.voters)} voters can be reached, and a majority is needed; "
+            f"no leader: {len(reached)} of {len(voters)} voters can be reached, and a majority is needed; "
             "switch on more of them, or where they are lost for good: node-agent recover"
         ]
     return [] if raft.ready else ["it has not caught up with the cluster yet"]

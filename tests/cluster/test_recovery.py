@@ -29,7 +29,7 @@ def test_a_lost_quorum_is_given_up_by_an_operator_only_and_who_was_dropped_stays
         wait_status(machine, "two dead", lambda status: _dead(status) == {gone.node_id for gone in lost})
     shown = survivor.command("status")
     assert shown.returncode == 7
-    assert "no leader: 1 of 3 voters can be reached" in shown.stdout
+    assert "no leader: 1 of 3 voters can be reached" in shown.stdout, shown.stdout
     assert "node-agent recover" in shown.stdout
     without_vote = member.command("recover")
     assert without_vote.returncode == 1
