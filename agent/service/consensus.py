@@ -2,10 +2,10 @@
 """This node's end of the replicated ledger: runs agent/election/raft.py as it should, commits commands."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 
-from agent.cluster import Genesis, Ledger, RaftStatus
+from agent.cluster import Genesis, Ledger, Peer, RaftStatus
 from agent.config import Election
 from agent.election import storage
 from agent.election.address import join
@@ -86,6 +86,7 @@ class Consensus:
         self._raft: Raft[Ledger] | None = None
         self._since = float("-inf")  # when the present mode began, or a leader was last seen
         self._failed = float("-inf")
+        self._met: frozenset[str] = frozenset()  # mesh addresses of the voters that Raft was told
         self.mode = Mode.OFF
         self.error = ""
 
@@ -95,8 +96,8 @@ class Consensus:
             voters = tuple(join(ledger.members[voter].ipv4, self._config.port) for voter in ledger.voters)
             storage.found(self._folder, ledger_file.encode_ledger(ledger), voters)
 
-    def keep(self, membership: Membership, me: str, now: float) -> str:
-        """Have Raft run in the right mode; return what was changed, empty for nothing."""
+    def keep(self, membership: Membership, me: str, peers: Iterable[Peer], now: float) -> str:
+        """Have Raft run in the right mode and know the voters; return what was changed, empty for nothing."""
         fault = self._raft.fault() if self._raft is not None else None
         if fault is not None:
             self.stop()
@@ -109,6 +110,7 @@ class Consensus:
         ledger, has_log = membership.ledger, storage.exists(self._folder)
         wanted = choose_mode(me, ledger, status, self.mode, now - self._since, has_log=has_log)
         if wanted is self.mode:
+            self._meet(ledger, peers)
             return ""
         self.stop()
         member = ledger.members[me]
@@ -127,8 +129,20 @@ class Consensus:
             self.error, self._failed = error.message, now
             _log.warning("Raft does not start: %s", error)
             return ""
-        self.mode, self.error, self._since = wanted, "", now
+        self.mode, self.error, self._since, self._met = wanted, "", now, frozenset()
         return f"follows the ledger as {'an' if wanted is Mode.OBSERVER else 'a'} {wanted.value}"
+
+    def _meet(self, ledger: Ledger, peers: Iterable[Peer]) -> None:
+        """Tell Raft who votes by the ledger or by gossip: its own log may be older than both."""
+        voters = set(ledger.voters)
+        for peer in peers:
+            member = ledger.members.get(peer.node_id)
+            if peer.alive and peer.voter and member is not None and member.hardware == peer.hardware:
+                voters.add(peer.node_id)
+        hosts = frozenset(ledger.members[voter].ipv4 for voter in voters)
+        if self._raft is not None and hosts != self._met:
+            self._met = hosts
+            self._raft.meet(tuple(sorted(hosts)))
 
     @property
     def status(self) -> RaftStatus:

@@ -208,7 +208,7 @@ class Daemon:
         )
 
     def _keep_raft(self, membership: Membership, now: float) -> str:
-        said = self.consensus.keep(membership, self.me, now)
+        said = self.consensus.keep(membership, self.me, self.gossip.peers, now)
         if self.consensus.error:
             raise ClusterError(self.consensus.error)
         return said
