@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cluster that this node follows: its membership in memory, and every change of it first on the disk."""
 
+import logging
 import time
 from collections.abc import Callable, Collection
 
@@ -14,6 +15,8 @@ from agent.service import membership as memberships
 from agent.service.gossip import Gossip
 from agent.service.membership import Membership
 from agent.service.place import Place
+
+_log = logging.getLogger("membership")
 
 
 class Following:
@@ -75,10 +78,15 @@ class Following:
         self._wake()
 
     def hear_farewell(self, payload: bytes) -> None:
-        """Take the word of a voter that this node was removed; ClusterError when it is not proved."""
-        if self.membership is not None:
+        """Take a voter's word that this node was removed; what is not proved is no fault of this node."""
+        if self.membership is None:
+            return
+        try:
             farewell.check(payload, self.membership, self._me)
-            self.take_removal()
+        except ClusterError as error:
+            _log.info("ignored a farewell: %s", error.message)
+            return
+        self.take_removal()
 
     def gossip_key(self, credential: Credential | None, now: float) -> bytes:
         """Return the key to gossip with: a key of the ledger beats the credential's."""
