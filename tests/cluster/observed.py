@@ -165,12 +165,18 @@ def _reaches_all(raft: dict[str, Any]) -> bool:
     return len(raft["connected"]) == len(raft["voters"]) - 1
 
 
-def restart_agent(machine: Machine, *through: str, limit: float = 20.0) -> float:
-    """Kill the agent, start it again, wait until it has looked around; return when it ended (`now`)."""
-    machine.kill("agent")
-    killed, before = now(), machine.status()["published"]
+def start_again(machine: Machine, *through: str, limit: float = 20.0) -> None:
+    """Start the agent, and wait until it has looked around: before, its status is the one of its forerunner."""
+    before = machine.status()["published"]
     machine.start_agent(*through)
     wait_for("a tick of the new agent", lambda: machine.status()["published"] > before, limit)
+
+
+def restart_agent(machine: Machine, *through: str) -> float:
+    """Kill the agent, start it again, wait until it has looked around; return when it ended (`now`)."""
+    machine.kill("agent")
+    killed = now()
+    start_again(machine, *through)
     return killed
 
 

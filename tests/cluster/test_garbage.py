@@ -24,7 +24,7 @@ from tests.cluster.bundle import Operator
 from tests.cluster.bundle import encode as encode_credential
 from tests.cluster.gossip import Gossiper
 from tests.cluster.machines import FORM_LIMIT, PROJECT, Machine, Machines, members, wait_formed
-from tests.cluster.observed import ledger, process, wait_alive
+from tests.cluster.observed import ledger, process, wait_alive, wait_holder
 
 SEED = 5
 """Of the garbage, so that a failure comes again."""
@@ -45,6 +45,7 @@ def formed(heap: Machines) -> list[Machine]:
 def cluster(formed: list[Machine]) -> Iterator[list[Machine]]:
     """Three members; after the test they are as before: same members, leader, term, holder, programs."""
     wait_alive(formed)
+    wait_holder(formed, 20)
     before = [state_of(machine) for machine in formed]
     yield formed
     wait_alive(formed)

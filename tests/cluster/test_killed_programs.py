@@ -18,6 +18,7 @@ from tests.cluster.observed import (
     acts,
     process,
     restart_agent,
+    start_again,
     stays,
     wait_alive,
     wait_commit,
@@ -104,7 +105,7 @@ def test_after_the_kill_of_the_leader_the_next_one_commits_within_an_election(
         others = [machine for machine in cluster if machine is not leader]
         leader.kill("agent")
         took.append(wait_commit(others, 2 * ELECTION + LOADED))
-        leader.start_agent()
+        start_again(leader)
         wait_for("it to follow", lambda: leader.status()["raft"]["role"] == "follower", BACK)  # noqa: B023
     print(f"leader kill to the next commit: {', '.join(f'{seconds:.2f}' for seconds in took)} s")
     assert sorted(took)[1] < ELECTION + LOADED / 2

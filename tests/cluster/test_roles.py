@@ -25,6 +25,7 @@ from tests.cluster.observed import (
     ledger,
     now,
     restart_agent,
+    start_again,
     stays,
     terms,
     wait_alive,
@@ -95,7 +96,7 @@ def test_the_role_of_a_killed_holder_goes_on_within_lease_and_election(
     took = terms(successor)[-1].began - at
     print(f"holder kill to the new holder: {took:.2f} s")
     assert took < HANDED_ON
-    holder.start_agent()
+    start_again(holder)
 
 
 def test_a_holder_that_is_started_again_goes_on_in_its_epoch(cluster: list[Machine], faults: Faults) -> None:
