@@ -85,6 +85,10 @@ DEAD = replace(make_member(4), state="dead")
             {"members": (*make_status().members[:4], DEAD)},
             f"1 of 5 members cannot be reached: {HOSTNAMES[4]}",
         ),
+        (
+            {"members": (*make_status().members[:4], replace(DEAD, state="unknown"))},
+            f"1 of 5 members cannot be reached: {HOSTNAMES[4]}",
+        ),
         ({"mesh": None}, "the mesh is not up"),
         ({"mesh": DOWN}, "no connection to 1 of 5 living members"),
     ],

@@ -127,7 +127,6 @@ def test_a_cluster_that_lost_its_power_comes_back_as_it_was(
     assert [d["mesh"]["ipv4"] for d in after] == [d["mesh"]["ipv4"] for d in before]
 
 
-@pytest.mark.full
 def test_a_removed_machine_stays_out_also_after_a_reboot(trio: list[Machine]) -> None:
     documents = wait_formed(trio)
     gone, others = trio[2], trio[:2]

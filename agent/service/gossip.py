@@ -61,7 +61,7 @@ class Gossip:
         )
         self._ask_from = self._polled = float("-inf")
         self._news = False  # Serf told of a change since the last look
-        self._opened: object = None  # what Serf runs with and has announced
+        self._opened: object = None  # what Serf was last made to run with and to announce
         self._joiner = Joiner(self._rpc.join, lambda _address, _error: None)
         self._resolver: Resolver | None = None
         self._resolved = float("-inf")
@@ -69,7 +69,8 @@ class Gossip:
         self._key = b""
         # Serf goes on when the agent is started again, as long as nothing in its configuration changes.
         self._written: bytes | None = file.read_bytes() if file.exists() else None
-        self._announced: dict[str, str] = {}
+        self._wanted: dict[str, str] = {}
+        self._announced: dict[str, str] = {}  # the tags that Serf has, as of the last look
         self._candidates: dict[str, join_plan.Candidate] = {}
         self._attempts: dict[str, join_plan.Attempt] = {}
         self._advertised: str | None = None
@@ -87,10 +88,10 @@ class Gossip:
         """Have Serf run with this key, and say `announcement` of this node."""
         addresses = self.addresses
         given = (gossip_key, announcement, addresses)
-        if given == self._opened and self._rpc.connected:
+        if given == self._opened and self._announced == self._wanted and self._rpc.connected:
             return
         self._opened = None
-        wanted = tags.encode(announcement, self._name, self._seed)
+        self._wanted = wanted = tags.encode(announcement, self._name, self._seed)
         if gossip_key != self._key:
             self._key = gossip_key
             self._begin_looking(credential)
@@ -116,7 +117,6 @@ class Gossip:
                 self.leave()
             files.replace(self._file, content, mode=0o600)
             self._written = content
-            self._announced = wanted
             self._attempts = {}
             self._rpc.close()
         elif wanted != self._announced and self._rpc.connected:
@@ -140,10 +140,11 @@ class Gossip:
             if not self._rpc.connected:
                 self._rpc.connect()
                 self._rpc.stream()
-                # Serf may have started with an older announcement than the present one.
-                self._announced, self._opened = {}, None
                 self._attempts = {}
-            self.roster = read_roster(self._rpc.members(), self.roster, now)
+            members = self._rpc.members()
+            # Serf may have been started with an older announcement; a tag too many would spoil the signature.
+            self._announced = next((dict(member.tags) for member in members if member.name == self._name), {})
+            self.roster = read_roster(members, self.roster, now)
             self.error = ""
         if self.error and time.monotonic() - began >= TIME_LIMIT:
             self._ask_from = now + SLOW_AGAIN

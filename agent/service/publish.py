@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from agent.cluster import Credential, Genesis, Ledger, Peer, Phase, RaftStatus
 from agent.discovery.clones import find_clones
+from agent.discovery.tags import Stranger
 from agent.identity import identity_of_node_id
 from agent.membership.addresses import mesh_ipv6
 from agent.mesh.health import assess
@@ -24,6 +25,8 @@ from agent.status.document import (
     TickStatus,
 )
 
+MOST_STRANGERS = 3
+
 
 @dataclass(frozen=True)
 class Knowledge:
@@ -40,7 +43,7 @@ class Knowledge:
     raft: RaftStatus
     clock_synchronised: bool | None
     tick: TickStatus
-    warnings: tuple[str, ...]
+    strangers: tuple[Stranger, ...]
     interface: str
     wireguard_port: int
 
@@ -67,7 +70,7 @@ def compose(known: Knowledge, membership: Membership | None, mesh: MeshView, now
         removed=tuple(sorted(ledger.removed)) if ledger else (),
         clones=_clones(known.peers, ledger),
         foreign=_foreign(known, membership),
-        warnings=(*known.warnings, *mesh.warnings),
+        warnings=(*_strangers(known.strangers), *mesh.warnings),
         raft=known.raft,
         leases=_leases(ledger),
         secrets={name: secret.version for name, secret in ledger.secrets.items()} if ledger else {},
@@ -143,6 +146,15 @@ def _members(known: Knowledge, membership: Membership | None, now: float) -> tup
             )
         )
     return tuple(found)
+
+
+def _strangers(strangers: tuple[Stranger, ...]) -> list[str]:
+    """Say who has the gossip key and is no node; what they call themselves is not repeated."""
+    shown = [
+        f"the member of the gossip at {stranger.address} {stranger.reason.value}: it is kept out"
+        for stranger in strangers[:MOST_STRANGERS]
+    ]
+    return [*shown, *(["and more of the kind"] if len(strangers) > MOST_STRANGERS else [])]
 
 
 def _clones(peers: Iterable[Peer], ledger: Ledger | None) -> tuple[CloneStatus, ...]:

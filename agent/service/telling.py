@@ -52,7 +52,7 @@ class Telling:
             tick=TickStatus(
                 self._count, self._ticks[-1] if self._ticks else 0.0, ordered[len(ordered) * 95 // 100]
             ),
-            warnings=(),
+            strangers=daemon.gossip.roster.strangers,
             interface=daemon.config.networking.interface,
             wireguard_port=daemon.config.networking.listen_port,
         )

@@ -104,7 +104,8 @@ def _raft(status: NodeStatus) -> list[str]:
 
 
 def _members(status: NodeStatus) -> list[str]:
-    dead = [member for member in status.members if member.state == "dead"]
+    # Unknown are those that have not been seen since this node's Serf was started.
+    dead = [member for member in status.members if member.state != "alive"]
     if not dead:
         return []
     names = ", ".join(member.hostname for member in dead[:5])

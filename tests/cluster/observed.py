@@ -166,7 +166,7 @@ def _reaches_all(raft: dict[str, Any]) -> bool:
 
 
 def start_again(machine: Machine, *through: str, limit: float = 20.0) -> None:
-    """Start the agent, and wait until it has looked around: before, its status is the one of its forerunner."""
+    """Start the agent, and wait until it has looked around: before, its status is that of its forerunner."""
     before = machine.status()["published"]
     machine.start_agent(*through)
     wait_for("a tick of the new agent", lambda: machine.status()["published"] > before, limit)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A formed cluster whose programs are killed, whose machine gets another name, whose clock jumps."""
 
+import json
 import shutil
 import time
 from dataclasses import replace
@@ -93,6 +94,19 @@ def test_a_killed_wireguard_comes_back_with_key_and_peers(cluster: list[Machine]
     assert (after["ipv4"], after["ipv6"]) == (before["ipv4"], before["ipv6"])
     for other in others:
         assert victim.inside("ping", "-c1", "-w10", other.status()["mesh"]["ipv4"]).returncode == 0
+
+
+def test_a_tag_that_serf_has_from_before_is_taken_back(cluster: list[Machine]) -> None:
+    victim, *others = cluster
+    victim.kill("agent")
+    auth = json.loads((victim.run / "serf.json").read_bytes())["rpc_auth"]
+    done = victim.inside("serf", "tags", f"-rpc-auth={auth}", "-set", "x=1")
+    assert done.returncode == 0, done.stderr
+    told = f"the member of the gossip at {victim.address} announces what its node key did not sign"
+    wait_for("all to say so", lambda: all(told in str(m.status()["warnings"]) for m in others), BACK)
+    start_again(victim)
+    wait_alive(cluster)
+    assert not any(machine.status()["warnings"] for machine in others)
 
 
 def test_after_the_kill_of_the_leader_the_next_one_commits_within_an_election(

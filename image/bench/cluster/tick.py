@@ -116,7 +116,7 @@ class World:
             raft=self.raft,
             clock_synchronised=True,
             tick=TickStatus(),
-            warnings=(),
+            strangers=(),
             interface="mesh0",
             wireguard_port=51820,
         )
