@@ -54,6 +54,7 @@ class World:
         self.deaf: set[int] = set()  # what is sent to them is lost
         self.groups: dict[int, int] = defaultdict(int)
         self.geneses: set[str] = set()
+        self.said: set[str] = set()
         self.votes: dict[object, set[tuple[str, str]]] = defaultdict(set)
         self._events: list[tuple[float, int, int, int, int, bytes]] = []
         self._number = 0
@@ -84,6 +85,10 @@ class World:
 
     def split(self, groups: Iterable[int]) -> None:
         self.groups = defaultdict(int, enumerate(groups))
+
+    def drop(self) -> None:
+        """Lose all that is under way."""
+        self._events = [event for event in self._events if not event[5]]
 
     def calm(self) -> None:
         """From here on nothing fails."""
@@ -207,6 +212,7 @@ class World:
         # What leaves from here on must not be more than the disk knows.
         assert machine.stored == outcome.formation.state, "something was not persisted"
         machine.sentence = outcome.sentence or machine.sentence
+        self.said.add(outcome.sentence)
         if outcome.reply is not None and asker is not None:
             self._send(index, asker, outcome.reply)
         for query in outcome.broadcasts:

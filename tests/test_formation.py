@@ -121,6 +121,7 @@ def test_a_cluster_that_is_gone_before_it_was_joined_keeps_nobody_from_forming()
         world.run(0.01)
     (proposer,) = (index for index, machine in enumerate(world.machines) if machine.genesis)
     world.loss = 1.0
+    world.drop()
     world.run(3.0)
     assert any("joining the cluster" in machine.sentence for machine in world.machines)
     world.kill(proposer)

@@ -47,6 +47,21 @@ def test_a_proposer_that_hears_no_answers_does_not_stop_it() -> None:
     world.run_until_formed([1, 2], 120.0)
 
 
+def test_a_proposer_that_is_no_founder_leaves_it_to_the_founders() -> None:
+    """The one founder to be hears no votes; another proposes the same again, and may not begin it."""
+    world = World([make_credential(3, voters=1)] * 3, random.Random(2))
+    world.boot_all()
+    while not world.votes:
+        world.run(0.01)
+    world.deaf = {0}
+    world.run(40.0)
+    assert world.geneses and not any(machine.genesis for machine in world.machines)
+    assert "its founders are to begin it" in " ".join(world.said)
+    world.calm()
+    world.run_until_formed([0], 20.0)
+    world.run_until_formed(range(3), 5.0)
+
+
 def test_forming_ends_with_one_message_in_three_lost() -> None:
     for chance in range(10):
         world = World([make_credential(5)] * 5, random.Random(chance))

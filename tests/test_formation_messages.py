@@ -10,9 +10,11 @@ from agent.errors import ClusterError
 from agent.formation.ballot import Ballot, Vote, encode_ballot
 from agent.formation.genesis import encode_genesis, make_genesis
 from agent.formation.messages import (
+    MAX_ACCEPTS,
     MAX_MESSAGE,
     Accept,
     Accepted,
+    Decided,
     Formed,
     Message,
     Nack,
@@ -34,6 +36,7 @@ MESSAGES: list[Message] = [
     Accepted(THEIRS, "ab" * 32),
     Nack(MINE, THEIRS),
     Formed(THEIRS, "cd" * 32),
+    Decided(MINE, {node_id: bytes([index]) * 64 for index, node_id in enumerate(NODES[:MAX_ACCEPTS])}),
 ]
 KIND = {
     Prepare: "prepare",
@@ -42,8 +45,9 @@ KIND = {
     Accepted: "accepted",
     Nack: "nack",
     Formed: "formed",
+    Decided: "decided",
 }
-LETTER = dict(zip(KIND.values(), (b"p", b"P", b"a", b"A", b"n", b"f"), strict=True))
+LETTER = dict(zip(KIND.values(), (b"p", b"P", b"a", b"A", b"n", b"f", b"d"), strict=True))
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
@@ -57,7 +61,7 @@ def test_a_message_comes_back_with_its_sender(message: Message) -> None:
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 def test_a_message_of_one_kind_is_none_of_another(message: Message) -> None:
     data = encode_message(SEEDS[0], CLUSTER_ID, message)
-    for letter in b"pPaAnf".replace(data[:1], b""):
+    for letter in b"pPaAnfd".replace(data[:1], b""):
         with pytest.raises(ClusterError):
             decode_message(bytes([letter]) + data[1:], CLUSTER_ID)
 
@@ -68,7 +72,7 @@ def test_a_message_of_another_cluster_is_refused(message: Message) -> None:
         decode_message(encode_message(SEEDS[0], "z" * 26, message), CLUSTER_ID)
 
 
-@pytest.mark.parametrize("message", [Prepare(THEIRS), Accept(THEIRS, VALUE)])
+@pytest.mark.parametrize("message", [Prepare(THEIRS), Accept(THEIRS, VALUE), Decided(THEIRS, {})])
 def test_nobody_asks_in_the_ballot_of_another(message: Message) -> None:
     with pytest.raises(ClusterError, match="not its sender's"):
         decode_message(encode_message(SEEDS[0], CLUSTER_ID, message), CLUSTER_ID)
@@ -90,6 +94,11 @@ def test_nobody_asks_in_the_ballot_of_another(message: Message) -> None:
         ("accepted", {"g": bytes(31)}),
         ("nack", {"w": None}),
         ("formed", {"g": "ab" * 32}),
+        ("decided", {"s": None}),
+        ("decided", {"s": [bytes(95)]}),
+        ("decided", {"s": [bytes(96)] * 2}),
+        ("decided", {"s": [bytes([9 - i]) + bytes(95) for i in range(2)]}),
+        ("decided", {"s": [bytes([i]) + bytes(95) for i in range(MAX_ACCEPTS + 1)]}),
     ],
 )
 def test_a_signed_message_with_bad_fields_is_refused(kind: str, body: dict[str, object]) -> None:
@@ -112,16 +121,16 @@ def test_no_changed_message_is_taken(message: Message, data: st.DataObject) -> N
         decode_message(bytes(sent), CLUSTER_ID)
 
 
-@given(st.sampled_from([b"p", b"P", b"a", b"A", b"n", b"f", b""]), st.binary(max_size=200))
+@given(st.sampled_from([b"p", b"P", b"a", b"A", b"n", b"f", b"d", b""]), st.binary(max_size=200))
 def test_garbage_is_no_message(letter: bytes, data: bytes) -> None:
     with pytest.raises(ClusterError):
         decode_message(letter + data, CLUSTER_ID)
 
 
 @given(
-    st.sampled_from(["prepare", "promise", "accept", "accepted", "nack", "formed"]),
+    st.sampled_from(["prepare", "promise", "accept", "accepted", "nack", "formed", "decided"]),
     st.dictionaries(
-        st.sampled_from("bcghvwx"),
+        st.sampled_from("bcghsvwx"),
         st.none() | st.booleans() | st.integers(-9, 9) | st.binary(max_size=50) | st.text("ab", max_size=3),
     ),
 )

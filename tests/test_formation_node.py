@@ -3,7 +3,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from agent.cluster import Phase
+from agent.errors import ClusterError
 from agent.formation import forming, plan, proposer, pursue
 from agent.formation.acceptor import State, decode_state
 from agent.formation.ballot import Vote
@@ -12,6 +15,7 @@ from agent.formation.genesis import hash_encoded
 from agent.formation.messages import (
     Accept,
     Accepted,
+    Decided,
     Formed,
     Nack,
     Prepare,
@@ -121,6 +125,31 @@ def test_a_proposer_that_promises_a_higher_ballot_ends_its_own_attempt() -> None
     outcome = after(proposing().formation, [(1, Prepare(THEIRS))])
     assert outcome.formation.attempt is None
     assert isinstance(message_in(outcome.reply), Promise)
+
+
+def test_who_voted_hears_of_the_decision_and_begins_at_once() -> None:
+    """Its words are the proposer's; who has not voted in that ballot has nothing that they could prove."""
+    asked = after(proposing().formation, [])
+    ballot = ballot_of(asked)
+    voter = forming.receive(node(1), said_by(0, Prepare(ballot)), 10.1)
+    promised = message_in(voter.reply)
+    chosen = after(asked.formation, [(1, promised), (2, Promise(ballot, hardware_of(2), None))])
+    voted = forming.receive(voter.formation, chosen.broadcasts[0], 10.2)
+    decided = after(chosen.formation, [(1, message_in(voted.reply))])
+    (said,) = decided.broadcasts
+    begun = forming.receive(voted.formation, said, 10.3)
+    assert begun.decided == decided.decided is not None
+    assert begun.formation.genesis == decided.formation.genesis
+    assert forming.receive(begun.formation, said, 10.4) == Outcome(begun.formation)
+    for other in (voter.formation, node(2)):
+        assert forming.receive(other, said, 10.3) == Outcome(other)
+
+
+def test_a_decision_without_the_votes_of_a_quorum_is_refused() -> None:
+    state = State(THEIRS, Vote(THEIRS, VALUE))
+    for accepts in ({}, {NODES[1]: bytes(64)}, {NODES[1]: bytes(64), NODES[2]: bytes(64)}):
+        with pytest.raises(ClusterError):
+            forming.receive(node(state=state), said_by(1, Decided(THEIRS, accepts)), 1.0)
 
 
 def test_answers_that_come_too_late_change_nothing() -> None:

@@ -11,8 +11,17 @@ from agent.cluster import Credential
 from agent.errors import ClusterError
 from agent.formation import acceptor, plan, proposer
 from agent.formation.genesis import check_genesis, decode_genesis
-from agent.formation.messages import Accept, Formed, Message, Nack, Prepare, Promise, encode_message
-from agent.formation.record import open_record
+from agent.formation.messages import (
+    Accept,
+    Decided,
+    Formed,
+    Message,
+    Nack,
+    Prepare,
+    Promise,
+    encode_message,
+)
+from agent.formation.record import encode_record, open_record
 
 WAKE = 1.0
 CONFLICT_HINT = (
@@ -83,6 +92,28 @@ def answer(formation: Formation, sender: str, message: Prepare | Accept, now: fl
             formation = give_up(formation, now)
     what = "promised" if isinstance(reply, Promise) else "voted in"
     return replace(_reply(formation, reply, f"{what} ballot {ballot.round} of {sender}"), persist=persist)
+
+
+def hear_decision(formation: Formation, message: Decided) -> Outcome:
+    """Take the proposer's word that its ballot was decided, if this node voted in it and is a founder.
+
+    Who has not voted, or is none, asks a founder to be admitted, as soon as one shows by gossip.
+    """
+    vote = formation.state.vote
+    if vote is None or vote.ballot != message.ballot or formation.genesis is not None:
+        return Outcome(formation)
+    return take_decision(formation, encode_record(vote.value, message.ballot, message.accepts))
+
+
+def take_decision(formation: Formation, record: bytes) -> Outcome:
+    """Take a genesis record that was just decided; raises ClusterError as `learn` does.
+
+    Who is no founder has no part in the cluster yet: until one shows, it helps to decide the same again.
+    """
+    genesis = open_record(record, formation.credential).genesis
+    if formation.me in genesis.founders:
+        return learn(formation, record)
+    return Outcome(replace(formation, attempt=None), "the cluster is decided: its founders are to begin it")
 
 
 def learn(formation: Formation, record: bytes) -> Outcome:

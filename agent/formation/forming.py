@@ -26,8 +26,17 @@ from agent.cluster import Credential, Peer
 from agent.errors import ClusterError
 from agent.formation import plan, pursue
 from agent.formation.acceptor import State
-from agent.formation.candidate import CONFLICT_HINT, WAKE, Formation, Outcome, answer, conflict, learn
-from agent.formation.messages import Accept, Nack, Prepare, decode_message
+from agent.formation.candidate import (
+    CONFLICT_HINT,
+    WAKE,
+    Formation,
+    Outcome,
+    answer,
+    conflict,
+    hear_decision,
+    learn,
+)
+from agent.formation.messages import Accept, Decided, Nack, Prepare, decode_message
 from agent.identity import identity_of_seed
 
 MAX_LEAP = 1 << 20
@@ -78,6 +87,8 @@ def receive(formation: Formation, data: bytes, now: float) -> Outcome:
     named = message.promised if isinstance(message, Nack) else message.ballot
     if named.round > formation.highest + MAX_LEAP:
         raise ClusterError(f"node {sender} names a ballot out of reach: {named.round}")
+    if isinstance(message, Decided):
+        return hear_decision(formation, message)
     if isinstance(message, Prepare | Accept):
         return answer(formation, sender, message, now)
     return pursue.take(formation, received, now)

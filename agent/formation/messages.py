@@ -12,11 +12,13 @@ MAX_MESSAGE bytes. All hold `b`, the ballot that they are about, and `c`, the cl
     A     cluster/form-accepted    answer           g: hash of the genesis
     n     cluster/form-nack        answer           w: the ballot that was promised instead
     f     cluster/form-formed      answer           g: hash of the genesis that the sender follows, or sees
+    d     cluster/form-decided     query `cos-form` s: the public keys and signatures of a quorum that voted
 
-Prepare and accept are taken from the owner of the ballot only. Old messages may come again at any time: the
-ballot tells what they are about, and Paxos takes them in any order.
+Prepare, accept and decided are taken from the owner of the ballot only. Old messages may come again at any
+time: the ballot tells what they are about, and Paxos takes them in any order.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent import wire
@@ -31,9 +33,11 @@ from agent.formation.ballot import (
 )
 from agent.formation.genesis import HASH_BYTES, MAX_GENESIS
 from agent.formation.record import CONTEXT as ACCEPTED_CONTEXT
-from agent.formation.record import signed_body
+from agent.formation.record import encode_accepts, read_accepts, signed_body
 
 MAX_MESSAGE = 1130
+MAX_ACCEPTS = 8
+"""So many signatures fit into a message."""
 _WHERE = "a message of forming"
 
 
@@ -73,7 +77,15 @@ class Formed:
     genesis: str
 
 
-Message = Prepare | Promise | Accept | Accepted | Nack | Formed
+@dataclass(frozen=True)
+class Decided:
+    """Proof that the value of the ballot was decided, for those who voted in it and so have the value."""
+
+    ballot: Ballot
+    accepts: Mapping[str, bytes]  # node ID -> signature of its Accepted
+
+
+Message = Prepare | Promise | Accept | Accepted | Nack | Formed | Decided
 
 _KINDS: dict[bytes, tuple[type[Message], str]] = {
     b"p": (Prepare, "cluster/form-prepare"),
@@ -82,6 +94,7 @@ _KINDS: dict[bytes, tuple[type[Message], str]] = {
     b"A": (Accepted, ACCEPTED_CONTEXT),
     b"n": (Nack, "cluster/form-nack"),
     b"f": (Formed, "cluster/form-formed"),
+    b"d": (Decided, "cluster/form-decided"),
 }
 _KIND_OF = {kind: (letter, context) for letter, (kind, context) in _KINDS.items()}
 
@@ -110,7 +123,7 @@ def decode_message(data: bytes, cluster_id: str) -> Received:
         raise ClusterError(f"{_WHERE} is one of another cluster")
     message = _message(kind, fields)
     fields.done()
-    if isinstance(message, Prepare | Accept) and message.ballot.node_id != sender:
+    if isinstance(message, Prepare | Accept | Decided) and message.ballot.node_id != sender:
         raise ClusterError(f"{_WHERE} is about a ballot that is not its sender's")
     return Received(sender, message, data[1 + wire.PUBLIC_KEY_BYTES : 1 + wire.OVERHEAD])
 
@@ -129,6 +142,8 @@ def _body(cluster_id: str, message: Message) -> dict[str, object]:
             body |= {"w": encode_ballot(promised)}
         case Formed(_, genesis):
             body |= {"g": bytes.fromhex(genesis)}
+        case Decided(_, accepts):
+            body |= {"s": encode_accepts(accepts)}
     return body
 
 
@@ -149,6 +164,8 @@ def _message(kind: type[Message], fields: wire.Fields) -> Message:
         return Nack(ballot, _ballot(fields, "w"))
     if kind is Formed:
         return Formed(ballot, fields.hexadecimal("g", exactly=HASH_BYTES))
+    if kind is Decided:
+        return Decided(ballot, read_accepts(fields, "s", MAX_ACCEPTS, _WHERE))
     return Prepare(ballot)
 
 

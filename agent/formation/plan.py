@@ -29,6 +29,8 @@ SETTLE_LIMIT = 5.0
 LOOK = 3.0
 """How long one that founds alone looks for a cluster first."""
 TAKEOVER = 4.0
+STAND_BACK = 4 * TAKEOVER
+"""How long a proposer waits that got a genesis decided of which it is no founder."""
 BACK_OFF = 0.5
 BACK_OFF_LIMIT = 16.0
 

@@ -17,7 +17,6 @@ from agent.formation.ballot import Ballot
 from agent.formation.genesis import MAX_FOUNDERS, encode_genesis, hash_encoded, make_genesis
 from agent.formation.messages import Accept, Accepted, Prepare, Promise
 from agent.formation.plan import counts, quorum
-from agent.formation.record import encode_record
 
 COLLECT = 1.0
 """How long a proposer with a quorum waits for further nodes that it sees, to be founders too."""
@@ -99,17 +98,19 @@ def choose(attempt: Attempt, credential: Credential, random: Callable[[int], byt
             )
         value = last.value
     else:
-        founders = sorted(attempt.promises)[: most_founders(credential)]
+        # The proposer is one of them: it is the first to know.
+        first = sorted(attempt.promises, key=lambda node: (node != attempt.ballot.node_id, node))
+        founders = first[: most_founders(credential)]
         hardware = {node_id: attempt.promises[node_id].hardware for node_id in founders}
         value = encode_genesis(make_genesis(credential, hardware, random)[0])
     return replace(attempt, value=value, since=now, sent=now)
 
 
-def decided(attempt: Attempt, credential: Credential) -> bytes | None:
-    """Return the genesis record once a quorum has voted."""
+def decided(attempt: Attempt, credential: Credential) -> dict[str, bytes] | None:
+    """Return the signatures (by node ID) of a quorum, once one has voted."""
     votes = {
         node_id: signature for node_id, signature in attempt.votes.items() if counts(credential, node_id)
     }
     if attempt.value is None or len(votes) < quorum(credential):
         return None
-    return encode_record(attempt.value, attempt.ballot, votes)
+    return votes

@@ -5,14 +5,17 @@ The node answers its own questions first, by the very code that answers others, 
 vote are on its disk before anybody hears of the ballot.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from agent.errors import ClusterError
 from agent.formation import plan, proposer
 from agent.formation.ballot import Ballot
-from agent.formation.candidate import WAKE, Formation, Outcome, answer, check_value, give_up, learn
+from agent.formation.candidate import WAKE, Formation, Outcome, answer, check_value, give_up, take_decision
 from agent.formation.messages import (
+    MAX_ACCEPTS,
     Accepted,
+    Decided,
     Formed,
     Nack,
     Promise,
@@ -21,6 +24,7 @@ from agent.formation.messages import (
     encode_message,
 )
 from agent.formation.proposer import Attempt
+from agent.formation.record import encode_record
 
 
 def start(formation: Formation, now: float) -> Outcome:
@@ -53,9 +57,9 @@ def take(formation: Formation, received: Received, now: float) -> Outcome:
 
 def press_on(formation: Formation, attempt: Attempt, now: float) -> Outcome:
     """Take the attempt as far as it goes at this moment."""
-    record = proposer.decided(attempt, formation.credential)
-    if record is not None:
-        return learn(formation, record)
+    accepts = proposer.decided(attempt, formation.credential)
+    if accepts is not None:
+        return _decide(formation, attempt, accepts, now)
     if proposer.may_choose(attempt, formation.credential, formation.view.forming, now):
         try:
             attempt = proposer.choose(attempt, formation.credential, formation.random, now)
@@ -68,6 +72,21 @@ def press_on(formation: Formation, attempt: Attempt, now: float) -> Outcome:
         return _ask(formation, replace(attempt, sent=now), now)
     wake = min(WAKE, attempt.sent + proposer.RETRY - now, attempt.since + attempt.limit - now)
     return Outcome(formation, _progress(formation, attempt), wake=wake)
+
+
+def _decide(formation: Formation, attempt: Attempt, accepts: Mapping[str, bytes], now: float) -> Outcome:
+    """Take the decision, and tell those who voted; that is lost or too long where it is, and they join."""
+    assert attempt.value is not None
+    outcome = take_decision(formation, encode_record(attempt.value, attempt.ballot, accepts))
+    if outcome.decided is None:
+        # The founders are others: their turn comes before this node's next.
+        patience = replace(formation.patience, not_before=now + plan.STAND_BACK)
+        outcome = replace(outcome, formation=replace(outcome.formation, patience=patience))
+    if len(accepts) > MAX_ACCEPTS:
+        return outcome
+    message = Decided(attempt.ballot, accepts)
+    said = encode_message(formation.seed, formation.credential.cluster_id, message)
+    return replace(outcome, broadcasts=(said,))
 
 
 def _ask(formation: Formation, attempt: Attempt, now: float) -> Outcome:

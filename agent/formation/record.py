@@ -52,19 +52,13 @@ def signed_body(cluster_id: str, ballot: Ballot, value_hash: str) -> dict[str, o
 
 def encode_record(value: bytes, ballot: Ballot, accepts: Mapping[str, bytes]) -> bytes:
     """Return the record of the encoded genesis `value`; `accepts` as in GenesisRecord."""
-    entries = [public_key_of(node) + signature for node, signature in sorted(accepts.items())]
-    return wire.pack({"value": value, "ballot": encode_ballot(ballot), "accepts": entries})
+    return wire.pack({"value": value, "ballot": encode_ballot(ballot), "accepts": encode_accepts(accepts)})
 
 
 def decode_record(data: bytes) -> GenesisRecord:
     """Return the record in `data`; ClusterError when it is none. Says nothing yet of its signatures."""
     fields = wire.Fields(wire.unpack(data), _WHERE)
-    entries = fields.many_bytes("accepts", most=MAX_MACHINES, exactly=_ACCEPT)
-    accepts = {
-        node_id_of(entry[: wire.PUBLIC_KEY_BYTES]): entry[wire.PUBLIC_KEY_BYTES :] for entry in entries
-    }
-    if len(accepts) != len(entries) or list(accepts) != sorted(accepts):
-        raise ClusterError(f"{_WHERE}: its signatures are out of order, or there twice")
+    accepts = read_accepts(fields, "accepts", MAX_MACHINES, _WHERE)
     record = GenesisRecord(
         genesis=decode_genesis(fields.bytes("value", max=MAX_GENESIS)),
         ballot=decode_ballot(fields.bytes("ballot", exactly=BALLOT_BYTES), _WHERE),
@@ -72,6 +66,22 @@ def decode_record(data: bytes) -> GenesisRecord:
     )
     fields.done()
     return record
+
+
+def encode_accepts(accepts: Mapping[str, bytes]) -> list[bytes]:
+    """Return the signatures in `accepts` (node ID -> signature) in their one form."""
+    return [public_key_of(node) + signature for node, signature in sorted(accepts.items())]
+
+
+def read_accepts(fields: wire.Fields, name: str, most: int, where: str) -> dict[str, bytes]:
+    """Return the signatures in a field, by node ID; ClusterError unless they are in their one form."""
+    entries = fields.many_bytes(name, most=most, exactly=_ACCEPT)
+    accepts = {
+        node_id_of(entry[: wire.PUBLIC_KEY_BYTES]): entry[wire.PUBLIC_KEY_BYTES :] for entry in entries
+    }
+    if len(accepts) != len(entries) or list(accepts) != sorted(accepts):
+        raise ClusterError(f"{where}: its signatures are out of order, or there twice")
+    return accepts
 
 
 def verify_record(record: GenesisRecord, credential: Credential) -> None:
