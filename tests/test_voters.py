@@ -52,7 +52,7 @@ class Cluster:
             assert (step.kind == "name") == (node in changed)
             presence = {**self.presence}
             if step.kind == "name" and self.alive(node):
-                presence[node] = replace(presence[node], voter=True)
+                presence[node] = replace(presence[node], voter=True, idle=None)
             return replace(
                 self, ledger=replace(self.ledger, voters=tuple(sorted(changed))), presence=presence
             )
@@ -131,6 +131,23 @@ def test_a_node_that_went_away_before_it_had_its_vote_makes_room() -> None:
     done, found = steps(cluster(4, "ab", raft="a", b=DEAD))
     assert done[0] == ("unname", "b")
     assert found.raft == {"a", "c", "d"}
+
+
+def test_a_voter_that_lost_its_log_loses_its_vote_and_gets_a_new_one() -> None:
+    idle = replace(ALIVE, idle=NOW - 31)
+    done, found = steps(cluster(3, "abc", b=idle))
+    assert done == [("unname", "b"), ("remove", "b"), ("name", "b"), ("add", "b")]
+    assert found.raft == {"a", "b", "c"}
+    assert "lost its log" in cluster(3, "abc", b=idle).plan().reason
+
+
+def test_a_voter_that_does_not_vote_yet_after_its_start_keeps_its_vote() -> None:
+    assert cluster(3, "abc", b=replace(ALIVE, idle=NOW - 29)).plan().step is None
+
+
+def test_a_voter_that_lost_its_log_keeps_its_vote_while_too_few_others_are_alive() -> None:
+    plan = cluster(3, "abc", b=replace(ALIVE, idle=NOW - 31), c=DEAD).plan()
+    assert plan.step is None and "too few" in plan.reason
 
 
 def test_a_voter_that_is_gone_for_good_is_replaced_one_at_a_time() -> None:

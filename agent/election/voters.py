@@ -31,6 +31,7 @@ class Presence:
     alive: bool
     since: float  # monotonic seconds
     voter: bool  # it says that it runs as a voter
+    idle: float | None = None  # since when it is alive and does not run as one; None: it does, or is away
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class _Voters:
         self._connected = {*status.connected, me}
 
     def plan(self) -> VoterPlan:
-        for decide in (self._take, self._give):
+        for decide in (self._take, self._give, self._renew):
             if (decided := decide()) is not None:
                 return decided
         return self._change_named()
@@ -138,6 +139,14 @@ class _Voters:
                 return VoterPlan(Step("unname", node), f"{node} went away before it had its vote")
         if missing:
             return VoterPlan(None, f"waits until {missing[0]} runs as a voter")
+        return None
+
+    def _renew(self) -> VoterPlan | None:
+        """Take the vote of a voter that has lost its log, and so does not use it: it may get a new one."""
+        for node in sorted(self._named - {self._me}):
+            idle = self._of(node).idle
+            if self._alive(node) and idle is not None and self._now - idle > self._limits.settled:
+                return self._unname(node, f"{node} is there and does not vote: it has lost its log")
         return None
 
     def _change_named(self) -> VoterPlan:

@@ -34,6 +34,7 @@ class Leader:
         self._limits = voters.Limits(grace=grace, settled=min(grace, voters.LIMITS.settled))
         self._seen: dict[str, leases.Seen] = {}
         self._under_way: dict[str, float] = {}
+        self._idle: dict[str, float] = {}  # who is alive and does not vote, and since when
         self.holding = Holding(me, self._times)
         self.voters_sentence = ""
 
@@ -51,7 +52,9 @@ class Leader:
         for duty in list_duties(self._me, ledger, leads=leads):
             if self._begin(type(duty).__name__, now):
                 begun += self._see_to(duty, ledger, membership, consensus)
-        if leads:
+        if not leads:
+            self._idle = {}
+        else:
             alive = {peer.node_id for peer in peers if peer.alive} | {self._me}
             begun += self._grant(ledger, alive, consensus, now)
             begun += self._arrange_voters(ledger, peers, consensus, now)
@@ -90,10 +93,16 @@ class Leader:
     def _arrange_voters(
         self, ledger: Ledger, peers: Iterable[Peer], consensus: Consensus, now: float
     ) -> Iterable[str]:
-        presence = {
-            peer.node_id: voters.Presence(peer.alive, peer.seen, peer.voter)
+        there = [
+            peer
             for peer in peers
             if peer.node_id in ledger.members and ledger.members[peer.node_id].hardware == peer.hardware
+        ]
+        idle = [peer.node_id for peer in there if peer.alive and not peer.voter]
+        self._idle = {node: self._idle.get(node, now) for node in idle}
+        presence = {
+            peer.node_id: voters.Presence(peer.alive, peer.seen, peer.voter, self._idle.get(peer.node_id))
+            for peer in there
         }
         plan = voters.plan_voters(
             ledger, consensus.status, presence, me=self._me, now=now, limits=self._limits

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who votes in a cluster that grows, loses machines and gets them back."""
 
+import shutil
+
 import pytest
 
 from harness.waiting import wait_for
@@ -102,6 +104,17 @@ def test_a_voter_that_is_gone_for_good_is_replaced_and_comes_back_as_an_observer
     wait_alive(cluster, FORM_LIMIT)
     stays("no vote", lambda: victim.status()["raft"]["role"] == "observer", 3)
     assert voters(victim) == voters(leader)
+
+
+def test_a_voter_that_lost_its_log_gets_a_new_vote(cluster: list[Machine]) -> None:
+    leader = wait_leader(cluster, STEP)
+    victim = next(m for m in cluster if m.node_id in voters(leader) and m is not leader)
+    victim.cut_power()
+    shutil.rmtree(victim.state / "agent/raft")
+    victim.start()
+    wait_for("its vote to be taken", lambda: victim.node_id not in voters(leader), FORM_LIMIT)
+    wait_voters(cluster, 5)
+    wait_alive(cluster, DETECTED + LOADED)
 
 
 def test_the_cluster_goes_on_when_the_founding_node_is_gone(cluster: list[Machine]) -> None:
