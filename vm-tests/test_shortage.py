@@ -83,7 +83,6 @@ def find_processes(mark: str) -> list[str]:
     return found
 
 
-@pytest.mark.full
 def test_the_same_bytes_come_out_again_without_network_and_in_4_gib(cache: Path) -> None:
     with limit_memory(4 * GIB) as limit:
         done = run("reproduce", "--profile", "vm", before=(*limit.command, *WITHOUT_NETWORK))

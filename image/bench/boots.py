@@ -30,7 +30,7 @@ MARKS = {
     "kernel": r"Linux version (?P<version>\S+)",
     "initrd": r"Running in initrd",
     "root file system": r"Starting initrd-switch-root",
-    "multi-user.target": r"^\W*bench: multi-user\.target is reached",
+    "multi-user.target": r"(^\W*|login: )bench: multi-user\.target is reached",
 }
 """Lines of a console that mark a stage of a boot."""
 FIRST_BOOT = "first boot done"
