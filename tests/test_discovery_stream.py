@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from agent.discovery.query_size import QUERY_BYTES
 from agent.discovery.serf_records import (
     MembersChanged,
+    MembersLogged,
     QueryAnswer,
     QueryDone,
     QueryReceived,
@@ -18,6 +19,7 @@ from agent.discovery.serf_records import (
     UserEvent,
     read_answer,
     read_event,
+    read_log,
     read_members,
     read_stats,
 )
@@ -29,7 +31,20 @@ NESTED = st.recursive(
     max_leaves=6,
 )
 KEYS = st.sampled_from(
-    [b"Members", b"Event", b"Type", b"ID", b"Name", b"From", b"Payload", b"Addr", b"Port", b"Tags", b"Status"]
+    [
+        b"Members",
+        b"Event",
+        b"Type",
+        b"ID",
+        b"Log",
+        b"Name",
+        b"From",
+        b"Payload",
+        b"Addr",
+        b"Port",
+        b"Tags",
+        b"Status",
+    ]
 )
 BODIES = st.dictionaries(
     KEYS, NESTED | st.lists(st.dictionaries(KEYS, NESTED, max_size=4), max_size=2), max_size=4
@@ -158,7 +173,7 @@ def test_no_order_of_records_confuses_the_parser(items: list[Any]) -> None:
 def test_no_body_does_anything_but_give_a_record_of_ours_or_none(body: dict[bytes, object]) -> None:
     members = read_members(body)
     assert all(member.name and member.address and 0 <= member.port < 65536 for member in members)
-    for event in (read_event(body), read_answer(1, body)):
+    for event in (read_event(body), read_answer(1, body), read_log(body)):
         if isinstance(event, QueryReceived | QueryAnswer | UserEvent):
             assert len(event.payload) <= QUERY_BYTES
     assert all(isinstance(group, str) for group in read_stats(body))
@@ -199,3 +214,10 @@ def test_events_are_told_apart() -> None:
     answer = {b"Type": b"response", b"From": b"n", b"Payload": b"y"}
     assert read_answer(9, answer) == QueryAnswer(9, "n", b"y")
     assert read_answer(9, {**answer, b"Payload": bytes(QUERY_BYTES + 1)}) is None
+
+
+def test_lines_of_the_log_tell_of_members_or_of_nothing() -> None:
+    line = b"2026/11/24 17:21:31 [INFO] serf: EventMemberFailed: n 192.0.2.1"
+    assert read_log({b"Log": line}) == MembersLogged(line.decode())
+    for other in (b"2026/11/24 17:21:31 [INFO] agent: joining: [x]", None, 7, [line]):
+        assert read_log({b"Log": other}) is None

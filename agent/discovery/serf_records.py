@@ -40,6 +40,12 @@ class MembersChanged(NamedTuple):
     members: tuple[SerfMember, ...]
 
 
+class MembersLogged(NamedTuple):
+    """Serf has written into its log that a member came, failed, left or changed."""
+
+    line: str  # not to be relied on; `members` tells what is
+
+
 class QueryReceived(NamedTuple):
     """A query that waits for `SerfRpc.respond`; also our own ones arrive here."""
 
@@ -76,7 +82,16 @@ class Lost(NamedTuple):
     error: ClusterError
 
 
-Event = MembersChanged | QueryReceived | UserEvent | QueryAnswer | QueryAcknowledged | QueryDone | Lost
+Event = (
+    MembersChanged
+    | MembersLogged
+    | QueryReceived
+    | UserEvent
+    | QueryAnswer
+    | QueryAcknowledged
+    | QueryDone
+    | Lost
+)
 
 
 def read_members(body: Mapping[bytes, object]) -> tuple[SerfMember, ...]:
@@ -101,6 +116,15 @@ def read_event(body: Mapping[bytes, object]) -> Event | None:
         assert isinstance(query, int)
         return QueryReceived(query, name, payload)
     return None
+
+
+def read_log(body: Mapping[bytes, object]) -> MembersLogged | None:
+    """Return what a record of `monitor` says; None for all lines but those about members.
+
+    Such a line is `DATE TIME [INFO] serf: EventMemberFailed: NAME ADDRESS` (serf/serf.go).
+    """
+    line = _text(body.get(b"Log"))
+    return MembersLogged(line) if "] serf: EventMember" in line else None
 
 
 def read_answer(query: int, body: Mapping[bytes, object]) -> Event | None:

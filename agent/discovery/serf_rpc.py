@@ -5,8 +5,9 @@ Serf works through the requests of one connection one after the other, and a `jo
 side takes to answer, up to 10 s an address. So a join gets a connection of its own: it must not delay the
 answers to queries.
 
-Serf holds member events back for a second (its `CoalescePeriod`, which no configuration sets), and drops
-events when more than 512 wait: whoever needs to know soon and for sure also asks `members`.
+Serf holds member events back for a second (its `CoalescePeriod`, which no configuration sets), but writes
+each into its log at once: `monitor` brings that. It drops events when more than 512 wait, so whoever needs to
+know for sure also asks `members`.
 
 Source: https://github.com/hashicorp/serf/blob/v0.10.1/cmd/serf/command/agent/ipc.go
 """
@@ -21,6 +22,7 @@ from agent.discovery.serf_records import (
     SerfMember,
     read_answer,
     read_event,
+    read_log,
     read_members,
     read_stats,
 )
@@ -80,6 +82,10 @@ class SerfRpc:
     def stream(self, kinds: str = "*") -> None:
         """Have events handed to `on_event`: all, or a list like `member-join,query:cos-form`."""
         self._require().request("stream", {"Type": kinds}, shape=Shape.STREAM)
+
+    def monitor(self) -> None:
+        """Have a MembersLogged handed to `on_event` as soon as Serf sees a change of its members."""
+        self._require().request("monitor", {"LogLevel": "INFO"}, shape=Shape.STREAM)
 
     def members(self) -> tuple[SerfMember, ...]:
         """Return all members that Serf knows, this node and the failed ones included."""
@@ -161,7 +167,11 @@ class SerfRpc:
 
     def _hand_on(self, record: Record) -> bool:
         body = record.body or {}
-        event = read_event(body) if b"Event" in body else read_answer(record.seq, body)
+        event: Event | None
+        if b"Log" in body:
+            event = read_log(body)
+        else:
+            event = read_event(body) if b"Event" in body else read_answer(record.seq, body)
         if event:
             self._on_event(event)
         return isinstance(event, QueryDone)

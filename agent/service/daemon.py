@@ -243,7 +243,7 @@ class Daemon:
     def _next_tick(self, began: float) -> float:
         """Return when to look again, after a tick that began at `began` (monotonic)."""
         if self.standing.phase in (Phase.FORMING, Phase.JOINING):
-            return began + QUICK
+            return min(began + QUICK, self.gossip.look_at)
         # Looking at a thousand members takes a while; what is urgent wakes the loop by itself.
         calm = began + max(CALM, len(self.gossip.peers) / 100)
-        return min(calm, time.monotonic() + self.leader.holding.wait())
+        return min(calm, self.gossip.look_at, time.monotonic() + self.leader.holding.wait())

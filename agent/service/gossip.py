@@ -18,14 +18,21 @@ from agent.cluster import Credential, Peer
 from agent.config import Config
 from agent.discovery import join_plan, serf_config, tags
 from agent.discovery.joiner import Joiner
-from agent.discovery.mdns import Mdns, list_addresses
+from agent.discovery.mdns import Mdns
 from agent.discovery.roster import Roster, read_roster
 from agent.discovery.seeds import Found, Resolver
-from agent.discovery.serf_records import Event, Lost, MembersChanged, QueryAnswer, QueryReceived
+from agent.discovery.serf_records import (
+    Event,
+    Lost,
+    MembersChanged,
+    MembersLogged,
+    QueryAnswer,
+    QueryReceived,
+)
 from agent.discovery.serf_rpc import SerfRpc
-from agent.discovery.underlay import UnderlayAddress, choose_advertised, list_reachable
 from agent.errors import ClusterError
 from agent.service.inbox import Inbox
+from agent.service.own_addresses import OwnAddresses
 from agent.service.serf_file import read_advertised, read_rpc_auth
 
 RESOLVE_AGAIN = 60.0  # seconds between two looks at seeds and DNS while peers are seen
@@ -34,6 +41,8 @@ TIME_LIMIT = 1.5
 """Seconds for an answer of Serf: the loop waits for it, and has leases to renew."""
 POLL_AGAIN = 0.5
 """Seconds between two looks at who is there, for ticks that something else has woken."""
+NEWS_AGAIN = 0.1
+"""The same after news of Serf: many may come at once."""
 SLOW_AGAIN = 5.0
 """Seconds after which a Serf that gave no answer in time is asked again; one that is not there, at once."""
 _log = logging.getLogger("gossip")
@@ -67,13 +76,13 @@ class Gossip:
         self._resolved = float("-inf")
         self._mdns: Mdns | None = None
         self._key = b""
+        self._own = OwnAddresses(config.networking.interface)
         # Serf goes on when the agent is started again, as long as nothing in its configuration changes.
         self._written: bytes | None = file.read_bytes() if file.exists() else None
         self._wanted: dict[str, str] = {}
         self._announced: dict[str, str] = {}  # the tags that Serf has, as of the last look
         self._candidates: dict[str, join_plan.Candidate] = {}
         self._attempts: dict[str, join_plan.Attempt] = {}
-        self._advertised: str | None = None
         self.addresses: tuple[str, ...] = ()
         """The addresses of this machine on the underlay, the advertised one first, as of the last `poll`."""
         self.roster = Roster()
@@ -129,10 +138,11 @@ class Gossip:
 
     def poll(self, now: float) -> None:
         """Look who is there, and which addresses this machine has; connect first if need be."""
-        if not self._news and self._rpc.connected and now < self._polled + POLL_AGAIN:
+        again = NEWS_AGAIN if self._news else POLL_AGAIN
+        if self._rpc.connected and now < self._polled + again:
             return
         self._news, self._polled = False, now
-        self.addresses = self._list_addresses()
+        self.addresses = self._own.list()
         if self._written is None or now < self._ask_from:
             return
         began = time.monotonic()
@@ -140,6 +150,7 @@ class Gossip:
             if not self._rpc.connected:
                 self._rpc.connect()
                 self._rpc.stream()
+                self._rpc.monitor()
                 self._attempts = {}
             members = self._rpc.members()
             # Serf may have been started with an older announcement; a tag too many would spoil the signature.
@@ -148,6 +159,11 @@ class Gossip:
             self.error = ""
         if self.error and time.monotonic() - began >= TIME_LIMIT:
             self._ask_from = now + SLOW_AGAIN
+
+    @property
+    def look_at(self) -> float:
+        """When to `poll` again at the latest, for what Serf has told since the last look."""
+        return self._polled + NEWS_AGAIN if self._news else float("inf")
 
     def join(self, now: float, known: Iterable[str]) -> None:
         """Join who is due; `known` are further addresses (host:port) of members of former times."""
@@ -221,21 +237,12 @@ class Gossip:
     def _on_event(self, event: Event) -> None:
         if isinstance(event, (QueryReceived, QueryAnswer, Lost)):
             self._inbox.put(event)
-        elif isinstance(event, MembersChanged):
+        elif isinstance(event, MembersChanged | MembersLogged):
             self._news = True
             self._inbox.wake()
 
     def _advertised_differs(self, content: bytes) -> bool:
         return bool(self._written) and read_advertised(self._written or b"{}") != read_advertised(content)
-
-    def _list_addresses(self) -> tuple[str, ...]:
-        reachable = list_reachable(self._underlay())
-        self._advertised = choose_advertised(reachable, None, self._advertised)
-        first = (self._advertised,) if self._advertised else ()
-        return (*first, *(address for address in reachable if address != self._advertised))
-
-    def _underlay(self) -> list[UnderlayAddress]:
-        return [entry for entry in list_addresses() if entry.interface != self._config.networking.interface]
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from agent.discovery.query_size import ANSWER_ROOM, QUERY_BYTES, query_room
 from agent.discovery.serf_records import (
     Lost,
     MembersChanged,
+    MembersLogged,
     QueryAnswer,
     QueryDone,
     QueryReceived,
@@ -233,11 +234,14 @@ def test_garbage_on_the_gossip_port_and_on_the_rpc_does_no_harm(three: list[Goss
 # Before the clone comes: with a fourth name in its list Serf asks others before it calls a node failed.
 def test_a_node_that_dies_is_noticed_and_one_that_restarts_comes_back(gossipers: list[Gossiper]) -> None:
     first, second, third = gossipers[:3]
+    first.call(first.rpc.monitor)
     third.signal(signal.SIGKILL)
     assert "closed the connection" in third.expect(Lost).error.message
     assert not third.rpc.connected
     with pytest.raises(ClusterError, match="lost the connection to Serf"):
         third.call(third.rpc.members)
+    # Its log tells before the event does.
+    first.expect(MembersLogged, lambda _: first.statuses()[third.name] == "failed", 30)
     event = first.expect(
         MembersChanged,
         lambda event: event.kind == "member-failed" and event.members[0].name == third.name,
