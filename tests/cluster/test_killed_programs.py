@@ -71,10 +71,11 @@ def test_a_killed_agent_comes_back_to_its_place_and_serf_does_not_notice(cluster
 def test_a_killed_serf_comes_back_and_nobody_is_forgotten(cluster: list[Machine]) -> None:
     victim = cluster[0]
     before, serf = members(victim), process(victim, "serf")
-    epoch = ledger_epoch(cluster)
+    epoch, said = ledger_epoch(cluster), len(victim.log())
     victim.kill("serf")
-    wait_for("a new Serf", lambda: process(victim, "serf") not in (0, serf), BACK)
-    wait_for("its agent to speak to it", lambda: not victim.status()["error"], BACK)
+    wait_for("its agent to miss it", lambda: "Serf does not answer" in victim.log()[said:], BACK)
+    wait_for("its agent to speak to another", lambda: not victim.status()["error"], BACK)
+    assert process(victim, "serf") not in (0, serf)
     wait_alive(cluster)
     assert all(members(machine) == before for machine in cluster)
     # Raft and leases do not ride on gossip.
@@ -85,8 +86,8 @@ def test_a_killed_wireguard_comes_back_with_key_and_peers(cluster: list[Machine]
     victim, *others = cluster
     before = victim.status()["mesh"]
     victim.kill("wireguard")
-    wait_for("its agent to say so", lambda: victim.status()["error"], BACK)
-    assert "the WireGuard program" in victim.status()["error"]
+    told = "the WireGuard program"
+    wait_for("its agent to say so", lambda: told in (victim.status()["error"] or ""), BACK)
     victim.start_wireguard()
     wait_for("the mesh", lambda: not victim.status()["error"], BACK)
     wait_alive(cluster)
