@@ -20,6 +20,7 @@ from agent.election.leases import (
     grants,
     may_act,
     must_stop,
+    next_end,
     renewal_due,
     renewed,
     watch,
@@ -288,10 +289,10 @@ def test_a_holder_stops_by_its_own_clock_before_the_lease_can_be_given_away() ->
     assert must_stop(hold, held(), NODES[0], 104.5)
     seen = {ROLE: Seen(2, 5, at=100.0)}
     ledger = Ledger("0" * 64, members=LEDGER.members, leases={ROLE: held()})
-    assert grants(ledger, seen, {ROLE: NODES}, 106.4) == ()
-    (grant,) = grants(ledger, seen, {ROLE: NODES}, 106.5)
+    assert grants(ledger, seen, {ROLE: NODES}, 106.2) == ()
+    (grant,) = grants(ledger, seen, {ROLE: NODES}, 106.25)
     assert grant.holder == NODES[1]
-    assert "has not renewed it for 6.5 s" in grant.reason
+    assert "has not renewed it for 6.2 s" in grant.reason
 
 
 def test_a_node_does_not_act_by_a_grant_alone_nor_by_what_the_ledger_says() -> None:
@@ -333,6 +334,15 @@ def test_a_lease_goes_only_to_members_and_last_to_who_let_it_run_out() -> None:
     assert grants(ledger, seen, {ROLE: ()}, 100.0) == ()
 
 
+def test_the_next_end_is_that_of_the_lease_that_was_renewed_first() -> None:
+    waits = TIMES.ttl + TIMES.grant_margin
+    seen = {"a": Seen(1, 1, 100.0), "b": Seen(1, 1, 101.0)}
+    assert next_end(seen, 102.0) == 100.0 + waits
+    # What is over has been seen to, or cannot be: nothing to wake up for.
+    assert next_end(seen, 100.0 + waits) == 101.0 + waits
+    assert next_end(seen, 101.0 + waits) == next_end({}, 0.0) == float("inf")
+
+
 def test_what_was_not_watched_is_not_given_away() -> None:
     ledger = Ledger("0" * 64, members=LEDGER.members, leases={ROLE: held()})
     assert grants(ledger, {}, {ROLE: NODES}, 1e9) == ()
@@ -340,4 +350,4 @@ def test_what_was_not_watched_is_not_given_away() -> None:
     watched = watch({ROLE: Seen(2, 4, at=0.0)}, ledger, 50.0)
     assert watched == {ROLE: Seen(2, 5, at=50.0)}
     assert watch(watched, ledger, 60.0) == watched
-    assert grants(ledger, watched, {ROLE: NODES}, 56.4) == ()
+    assert grants(ledger, watched, {ROLE: NODES}, 56.2) == ()

@@ -3,7 +3,7 @@
 
 `now` and all other times are seconds of one clock of one node, which nobody sets: CLOCK_BOOTTIME at a
 holder, as CLOCK_MONOTONIC stands still while a machine sleeps. Clocks of two nodes are never compared. They
-must run alike but for far less than the margins (1 s in 6 s; crystals differ by 0.0001).
+must run alike but for far less than the margins (1.75 s in 6 s; crystals differ by 0.0001).
 
     holder   sends renewal r      learns: committed              must have stopped
              |s                   |                              |s + ttl - stop_margin
@@ -37,7 +37,7 @@ class LeaseTimes:
 
     ttl: float = 6.0
     stop_margin: float = 1.5  # a holder counts itself out so much earlier, to stop what it runs
-    grant_margin: float = 0.5  # the leader waits so much longer
+    grant_margin: float = 0.25  # the leader waits so much longer
 
     @property
     def renewal(self) -> float:
@@ -164,6 +164,12 @@ def grants(
         others = [node for node in able if lease is None or node != lease.holder]
         found.append(Grant(role, (others or able)[0], reason))
     return tuple(found)
+
+
+def next_end(seen: Mapping[str, Seen], now: float, times: LeaseTimes = TIMES) -> float:
+    """Return when the next lease is over that is held now, unless it is renewed; infinite for none."""
+    ends = (each.at + times.ttl + times.grant_margin for each in seen.values())
+    return min((end for end in ends if end > now), default=float("inf"))
 
 
 def _why_free(lease: Lease | None, seen: Seen | None, now: float, times: LeaseTimes) -> str | None:

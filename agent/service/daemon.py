@@ -246,4 +246,4 @@ class Daemon:
             return min(began + QUICK, self.gossip.look_at)
         # Looking at a thousand members takes a while; what is urgent wakes the loop by itself.
         calm = began + max(CALM, len(self.gossip.peers) / 100)
-        return min(calm, self.gossip.look_at, time.monotonic() + self.leader.holding.wait())
+        return min(calm, self.gossip.look_at, self.leader.look_at(self.consensus, time.monotonic()))

@@ -17,6 +17,7 @@ from agent.service.duties import COORDINATOR, Duty, RotateGossip, list_duties
 from agent.service.holding import Holding
 from agent.service.membership import Membership
 
+INF = float("inf")
 PATIENCE = 10.0
 """Seconds after which something of which nothing was heard is begun again."""
 ROLES = (COORDINATOR,)
@@ -29,7 +30,7 @@ class Leader:
     def __init__(self, me: str, config: Election) -> None:
         self._me = me
         ttl = float(config.lease)
-        self._times = leases.LeaseTimes(ttl, stop_margin=ttl / 4, grant_margin=ttl / 12)
+        self._times = leases.LeaseTimes(ttl, stop_margin=ttl / 4, grant_margin=ttl / 24)
         grace = float(config.voter_grace)
         self._limits = voters.Limits(grace=grace, settled=min(grace, voters.LIMITS.settled))
         self._seen: dict[str, leases.Seen] = {}
@@ -59,6 +60,11 @@ class Leader:
             begun += self._grant(ledger, alive, consensus, now)
             begun += self._arrange_voters(ledger, peers, consensus, now)
         return ", ".join(begun)
+
+    def look_at(self, consensus: Consensus, now: float) -> float:
+        """Return when to `tick` again at the latest, for what only the clock tells (monotonic)."""
+        ends = leases.next_end(self._seen, now, self._times) if consensus.leader_since is not None else INF
+        return min(ends, now + self.holding.wait())
 
     def _see_to(
         self, duty: Duty, ledger: Ledger, membership: Membership, consensus: Consensus

@@ -50,7 +50,7 @@ def test_a_lost_quorum_is_given_up_by_an_operator_only_and_who_was_dropped_stays
     assert set(after["removed"]) == {machine.node_id for machine in lost}
     # It works again: a change is committed, the gossip has another key, a new machine gets in by a token.
     for machine in (survivor, member):
-        wait_status(machine, "a new key", lambda status: status["secrets"]["gossip"] == 2)
+        wait_status(machine, "a new key", lambda status: status["secrets"]["gossip"] >= 2)
     # A dropped voter comes back: it is nobody's peer and changes nothing.
     lost[0].start()
     wait_status(lost[0], "to run", lambda status: status["mesh"] is not None)
