@@ -4,7 +4,7 @@
 from pathlib import Path
 from typing import Any
 
-from agent import facts, keystore, record
+from agent import endorsement, facts, keystore, record
 from agent.errors import ClusterError
 from agent.identity_file import StoredIdentity
 from agent.model import Facts
@@ -23,12 +23,14 @@ def read_info(state: State, tree: Tree) -> tuple[dict[str, Any], Facts]:
     identity = stored.identity if stored else None
     release = _os_release(tree)
     hardware = facts.read_facts(tree)
+    key = endorsement.load(state.endorsement)
     info = {
         "node_id": identity and identity.node_id,
         "fingerprint": identity and identity.fingerprint,
         "hostname": identity and identity.hostname,
         "wireguard_public_key": identity and identity.wireguard_public_key,
         "key_protection": stored and stored.protection,
+        "endorsement_key": key and f"ek:{key}",
         "machine_id": tree.text("etc/machine-id"),
         "image": {"id": release.get("IMAGE_ID"), "version": release.get("IMAGE_VERSION")},
         "facts": facts.to_dict(hardware, live=True),
@@ -45,6 +47,7 @@ def show_info(info: dict[str, Any], hardware: Facts) -> str:
         ("host name", info["hostname"]),
         ("WireGuard key", info["wireguard_public_key"]),
         ("key", {"tpm2": "sealed to the TPM", "none": "file, not sealed"}.get(info["key_protection"])),
+        ("TPM", info["endorsement_key"]),
         ("machine id", info["machine_id"]),
         ("image", image or None),
         ("processor", hardware.cpu.model),

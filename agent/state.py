@@ -24,6 +24,11 @@ class State(NamedTuple):
         return self.folder / "identity.json"
 
     @property
+    def endorsement(self) -> Path:
+        """The public endorsement key of the TPM, by agent/endorsement.py."""
+        return self.folder / "endorsement.der"
+
+    @property
     def facts(self) -> Path:
         """The hardware, by firstboot/."""
         return self.folder / "facts.json"

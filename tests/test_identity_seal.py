@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node key is sealed to the TPM: the real systemd-creds against a real software TPM."""
 
-import os
-import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,27 +13,7 @@ from agent.errors import ClusterError
 from agent.identity import identity_of_seed
 from agent.run import run
 from image.toolstree import ToolsTree
-
-
-class SoftwareTpm:
-    """A swtpm process; `device` is what systemd-creds calls it."""
-
-    def __init__(self, tools: ToolsTree, folder: Path) -> None:
-        folder.mkdir()
-        self.device = f"swtpm:path={folder}/tpm"
-        self._pid_file = folder / "pid"
-        argv: list[str | Path] = ["swtpm", "socket", "--tpm2", "--daemon", "--tpmstate", f"dir={folder}"]
-        argv += [
-            "--server",
-            f"type=unixio,path={folder}/tpm",
-            "--ctrl",
-            f"type=unixio,path={folder}/tpm.ctrl",
-        ]
-        argv += ["--flags", "startup-clear,not-need-init", "--pid", f"file={self._pid_file}"]
-        subprocess.run(tools.command(argv), check=True, timeout=60)  # returns when it listens
-
-    def stop(self) -> None:
-        os.kill(int(self._pid_file.read_text()), signal.SIGTERM)
+from tests.softwaretpm import SoftwareTpm
 
 
 @pytest.fixture

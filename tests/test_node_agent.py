@@ -70,6 +70,7 @@ def test_info_tells_all_there_is_to_know(made: str, capsys: pytest.CaptureFixtur
         "hostname",
         "wireguard_public_key",
         "key_protection",
+        "endorsement_key",
         "machine_id",
         "image",
         "facts",

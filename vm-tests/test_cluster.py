@@ -112,6 +112,23 @@ def test_the_cluster_goes_on_without_its_leader_and_takes_it_back(
     assert genesis_of(wait_formed(trio)) == genesis_of(documents)
 
 
+@pytest.mark.full
+def test_an_isolated_holder_stops_before_the_other_side_starts(trio: list[Machine]) -> None:
+    documents = wait_formed(trio)
+    wait_for("a coordinator", lambda: any(map(acts, trio)), CHANGE_LIMIT)
+    (holder,) = filter(acts, trio)
+    others = [machine for machine in trio if machine is not holder]
+    holder.set_link(False)
+    try:
+        wait_for("another coordinator", lambda: any(map(acts, others)), CHANGE_LIMIT)
+        # Seen after the other one was seen to act.
+        assert not acts(holder)
+    finally:
+        holder.set_link(True)
+    assert genesis_of(wait_formed(trio)) == genesis_of(documents)
+    assert sum(map(acts, trio)) == 1
+
+
 def test_a_cluster_that_lost_its_power_comes_back_as_it_was(
     lab: Lab, trio: list[Machine], boot: Boot
 ) -> None:
@@ -141,6 +158,11 @@ def test_a_removed_machine_stays_out_also_after_a_reboot(trio: list[Machine]) ->
     gone.reboot()
     wait_formed(others)
     assert all(node not in {m["node_id"] for m in read_status(machine)["members"]} for machine in others)
+
+
+def acts(machine: Machine) -> bool:
+    """Whether it says that it runs the role."""
+    return "coordinator here" in read_status(machine).get("sentence", "")
 
 
 def _fetch(host: str, port: int) -> str:

@@ -51,6 +51,8 @@ def test_with_a_tpm_var_is_encrypted_and_the_identity_sealed(guarded: Machine) -
     info = node_info(guarded)
     assert info["facts"]["tpm"] is not None
     assert info["key_protection"] == "tpm2"
+    again = "tpm2_createek -c /run/ek.ctx -G rsa -f der -u /run/ek.der && sha256sum /run/ek.der"
+    assert info["endorsement_key"] == "ek:" + guarded.run("sh", "-ec", again).split()[0]
     assert guarded.execute(["node-agent", "sign"], stdin=b"hello").status == 0
 
 

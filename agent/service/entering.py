@@ -39,7 +39,7 @@ class Entering:
         self._following = following
         self._faults = faults
         self._forming: Forming | None = None
-        self._seeking = Seeking(handed.seed, me, handed.hardware)
+        self._seeking = Seeking(handed, me)
         self.credential: Credential | None = None
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hand to the daemon what only root can read: node key, fingerprint of the hardware, join credential.
+"""Hand to the daemon what only root can read: node key, prints of hardware and TPM, join credential.
 
 Runs as root before the daemon, which has a user of its own. Owns self.json and cluster-os.join in
 /run/cluster-os: in memory only, 0400, gone with the boot. The TPM is asked once a start, here.
@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from agent import files, keystore
+from agent import endorsement, files, keystore
 from agent.discovery.hardware_fingerprint import fingerprint_hardware
 from agent.errors import ClusterError
 from agent.facts import read_facts
@@ -24,13 +24,14 @@ from agent.identity import SEED_BYTES
 from agent.membership.credential import NAME
 from agent.report import NO_IDENTITY_HINT
 from agent.run import run as run_program
-from agent.state import find_state
+from agent.state import State, find_state
 from agent.tree import Tree
 
 FILE = "self.json"
 PLAIN = Path("run/credentials/@system")
 ENCRYPTED = Path("run/credentials/@encrypted")
 _TIME_LIMIT = 120.0
+_HASH_BYTES = 32
 
 
 class Handover(NamedTuple):
@@ -38,9 +39,10 @@ class Handover(NamedTuple):
 
     seed: bytes
     hardware: str  # fingerprint, 12 hexadecimal digits
+    ek: str | None  # SHA-256 of the TPM's endorsement key, 64 hexadecimal digits
 
     def __repr__(self) -> str:
-        return f"Handover(seed=…, hardware={self.hardware!r})"
+        return f"Handover(seed=…, hardware={self.hardware!r}, ek={self.ek!r})"
 
 
 def main(arguments: list[str]) -> int:
@@ -60,16 +62,17 @@ def hand_over(state: Path, run: Path, user: str | None = None) -> None:
     stored = keystore.load(place.identity)
     if stored is None:
         raise ClusterError("this node has no identity", hint=NO_IDENTITY_HINT)
-    seed = keystore.open_seed(stored, place.identity, tpm=keystore.find_tpm())
-    content = {"seed": seed.hex(), "hardware": _fingerprint()}
+    tpm = keystore.find_tpm()
+    seed = keystore.open_seed(stored, place.identity, tpm=tpm)
     files.make_folder(run, mode=0o755)
+    content = {"seed": seed.hex(), "hardware": _fingerprint(), "ek": _endorsement(place, tpm, run)}
     path = run / FILE
     _write(path, json.dumps(content).encode(), user)
     try:
         credential = find_credential(Path("/"))
     except ClusterError as error:
         # A node that is a member needs none any more.
-        print(f"warning: {error.message}; {error.hint}", file=sys.stderr)
+        _warn(error)
         credential = None
     if credential is not None:
         _write(run / NAME, credential, user)
@@ -92,6 +95,21 @@ def find_credential(root: Path) -> bytes | None:
         time_limit=_TIME_LIMIT,
         hint="write it again: ./build.py cluster credential NAME --output cluster-os.join.cred",
     )
+
+
+def _endorsement(state: State, tpm: str | None, run: Path) -> str | None:
+    """Return the hash of the TPM's endorsement key; None without one, as few clusters ask for it."""
+    if tpm is None:
+        return None
+    try:
+        return endorsement.load(state.endorsement) or endorsement.keep(state.endorsement, tpm, run)
+    except ClusterError as error:
+        _warn(error)
+        return None
+
+
+def _warn(error: ClusterError) -> None:
+    print(f"warning: {error.message}; {error.hint}", file=sys.stderr)
 
 
 def _fingerprint() -> str:
@@ -118,8 +136,10 @@ def take_over(run: Path) -> Handover:
     path = run / FILE
     try:
         content = json.loads(path.read_bytes())
-        seed, hardware = bytes.fromhex(content["seed"]), content["hardware"]
+        seed, hardware, ek = bytes.fromhex(content["seed"]), content["hardware"], content["ek"]
         if len(seed) != SEED_BYTES or len(bytes.fromhex(hardware)) != 6:
+            raise ValueError
+        if ek is not None and len(bytes.fromhex(ek)) != _HASH_BYTES:
             raise ValueError
     except OSError as error:
         raise ClusterError(
@@ -128,7 +148,7 @@ def take_over(run: Path) -> Handover:
         ) from None
     except (ValueError, KeyError, TypeError):
         raise ClusterError(f"{path} is damaged", hint="systemctl restart clusteros-agent") from None
-    return Handover(seed, hardware)
+    return Handover(seed, hardware, ek)
 
 
 if __name__ == "__main__":

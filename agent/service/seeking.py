@@ -15,6 +15,7 @@ from agent.membership.admission_blob import Admission, open_admission
 from agent.membership.join_request import NONCE_BYTES, JoinRequest, open_answer, seal_request
 from agent.service import blobs
 from agent.service.gossip import Gossip
+from agent.service.handover import Handover
 from agent.service.membership import Membership
 from agent.service.phase import Verdict, find_geneses
 from agent.service.welcome import QUERY
@@ -30,10 +31,9 @@ _log = logging.getLogger("joining")
 class Seeking:
     """The requests of one node; `verdict` is the last word of a voter."""
 
-    def __init__(self, seed: bytes, me: str, hardware: str) -> None:
-        self._seed = seed
+    def __init__(self, handed: Handover, me: str) -> None:
+        self._handed = handed
         self._me = me
-        self._hardware = hardware
         self._turn = 0
         self._ask_at = 0.0
         self._voter = ""
@@ -66,14 +66,15 @@ class Seeking:
         self._turn += 1
         self._ask_at = now + (ASK_AGAIN_PENDING if self.verdict else ASK_AGAIN)
         self._request = seal_request(
-            self._seed,
+            self._handed.seed,
             JoinRequest(
                 node_id=self._me,
                 nonce=random(NONCE_BYTES),
                 genesis=followed,
                 ticket=credential.ticket,
-                hardware=self._hardware,
+                hardware=self._handed.hardware,
                 hostname=identity_of_node_id(self._me).hostname,
+                ek=self._handed.ek,
             ),
         )
         self._query = gossip.ask(QUERY, self._request, [self._voter])
@@ -99,7 +100,7 @@ class Seeking:
                 self._ask_for_part(gossip, now)
                 return None
             data, self._fetch = self._fetch.data, None
-            return open_admission(data, credential, self._seed, self._hardware)
+            return open_admission(data, credential, self._handed.seed, self._handed.hardware)
         except ClusterError as error:
             _log.warning("%s: %s", answer.node, error.message)
             self._fetch = None
@@ -124,7 +125,7 @@ class Seeking:
     def _ask_for_part(self, gossip: Gossip, now: float) -> None:
         assert self._fetch is not None
         self._fetch_at = now
-        self._fetch_query = gossip.ask(blobs.QUERY, blobs.ask(self._fetch, self._seed), [self._voter])
+        self._fetch_query = gossip.ask(blobs.QUERY, blobs.ask(self._fetch, self._handed.seed), [self._voter])
 
 
 def membership_of(admission: Admission) -> Membership:

@@ -48,6 +48,7 @@ class Machine:
         self.folder = folder
         self.address = f"{SUBNET}.{number}"
         self.hardware = f"{number:012x}"
+        self.ek: str | None = None
         self.clock = ""
         self.variables: dict[str, str] = {}
         self._switch = switch
@@ -87,7 +88,7 @@ class Machine:
 
     def prepare(self) -> None:
         """Do what a boot does before the agent starts, and have Serf started when that asks for it."""
-        content = {"seed": self._seed.hex(), "hardware": self.hardware}
+        content = {"seed": self._seed.hex(), "hardware": self.hardware, "ek": self.ek}
         files.replace(self.run / "self.json", json.dumps(content).encode(), mode=0o400)
         if (self.folder / "cluster-os.join").exists():
             credential = (self.folder / "cluster-os.join").read_bytes()

@@ -153,15 +153,19 @@ def test_who_leaves_is_no_member_any_more_and_knows_it(lab: Lab) -> None:
 
 
 def test_under_an_allowlist_only_listed_nodes_get_in_until_an_operator_approves(machines: Machines) -> None:
-    founder, listed, other = (machines[number] for number in (1, 2, 3))
-    operator = Operator(1, policy=Policy.ALLOWLIST, allowlist=(founder.node_id, listed.node_id))
-    machines.start(3, encode(operator.issue()))
-    wait_members([founder, listed], {founder.node_id, listed.node_id})
+    founder, listed, other, endorsed = (machines[number] for number in (1, 2, 3, 4))
+    endorsed.ek, other.ek = "0e" * 32, "0f" * 32
+    operator = Operator(
+        1, policy=Policy.ALLOWLIST, allowlist=(founder.node_id, listed.node_id, f"ek:{endorsed.ek}")
+    )
+    machines.start(4, encode(operator.issue()))
+    inside = [founder, listed, endorsed]
+    wait_members(inside, {machine.node_id for machine in inside})
     wait_phase(other, "joining", "it is not on the allowlist")
     assert founder.command("approve", other.node_id).returncode == 0
-    wait_formed([founder, listed, other])
+    wait_formed([*inside, other])
     # Of these only one votes, as one machine was planned: it cannot be taken from the others.
-    voter = wait_led([founder, listed, other])
+    voter = wait_led([*inside, other])
     refused = other.command("remove", "--yes", voter)
     assert refused.returncode == 1
     assert "is the last voter: give another member a vote first" in refused.stderr

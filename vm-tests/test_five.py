@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Five machines from one image."""
+
+import pytest
+
+from harness.cluster import wait_formed
+from harness.lab import Lab
+from harness.model import JOIN_CREDENTIAL, Boot, NodeSpec
+from tests.cluster.bundle import encode, make_credential
+
+pytestmark = pytest.mark.full
+
+READY_LIMIT = 900.0
+"""Seconds for five boots at once on two cores under TCG; it takes some 300."""
+
+
+def test_five_machines_form_one_cluster_and_come_back_after_a_power_cut(lab: Lab) -> None:
+    boot = Boot({JOIN_CREDENTIAL: encode(make_credential(5))})
+    machines = [lab.start(NodeSpec(f"node{number}"), boot) for number in range(1, 6)]
+    for machine in machines:
+        machine.wait_ready(READY_LIMIT)
+    before = wait_formed(machines)
+    assert len(before[0]["raft"]["voters"]) == 5
+    assert {machine.system_state() for machine in machines} == {"running"}
+    for machine in machines:
+        machine.power_cut()
+    for machine in machines:
+        lab.start(machine.spec, boot)
+    for machine in machines:
+        machine.wait_ready(READY_LIMIT)
+    after = wait_formed(machines)
+    assert [d["cluster"]["genesis"] for d in after] == [d["cluster"]["genesis"] for d in before]
+    assert [d["mesh"]["ipv4"] for d in after] == [d["mesh"]["ipv4"] for d in before]
