@@ -33,7 +33,7 @@ def test_the_key_is_the_same_every_time_and_what_openssl_hashes(
     assert endorsement.load(path) == made
     path.unlink()
     assert endorsement.keep(path, tpm, tmp_path) == made
-    told = ["openssl", "pkey", "-pubin", "-inform", "der", "-in", path, "-outform", "der"]
+    told: list[str | Path] = ["openssl", "pkey", "-pubin", "-inform", "der", "-in", path, "-outform", "der"]
     der = subprocess.run(tools.command(told), capture_output=True, check=True).stdout
     assert hashlib.sha256(der).hexdigest() == made
     assert {entry.name for entry in tmp_path.iterdir()} == {"tpm", path.name}

@@ -13,7 +13,8 @@ from agent.membership import commands
 from agent.membership.addresses import assign_ipv4
 from agent.membership.certificate import issue_certificate
 from agent.membership.ledger import MAX_COMMAND, begin
-from agent.membership.secrets import open_sealed
+from agent.membership.secrets import GOSSIP, open_sealed
+from agent.service.duties import is_gossip_key_stale
 from tests.small_cluster import (
     ADMISSION,
     FOUNDERS,
@@ -202,6 +203,18 @@ def test_nobody_is_admitted_without_secrets(log: Log) -> None:
     body = wire.unpack(admit(log.ledger, JOINER))
     body["secrets"] = body["secrets"][:1] * 2
     log.refuse(wire.pack(body), "needs the secrets gossip and raft")
+
+
+def test_one_new_gossip_key_does_for_several_removals(log: Log) -> None:
+    for node in FOUNDERS[1:]:
+        log.apply(commands.remove(node))
+    before = log.ledger
+    assert is_gossip_key_stale(before)
+    command = commands.put_secret(before, GOSSIP, bytes(32), before.members)
+    log.apply(command)
+    assert log.ledger.secrets[GOSSIP].version == 3
+    assert not is_gossip_key_stale(log.ledger)
+    log.refuse(command, "has version 3 by now")
 
 
 def test_settings_change_the_policy(log: Log) -> None:

@@ -26,8 +26,8 @@ from agent.cluster import Credential, Peer, Phase, Policy
 
 SETTLE = 1.0
 SETTLE_LIMIT = 5.0
-LOOK = 3.0
-"""How long one that founds alone looks for a cluster first."""
+LOOK = 5.0
+"""How long one that founds alone looks for a cluster first, from when its gossip runs."""
 TAKEOVER = 4.0
 STAND_BACK = 4 * TAKEOVER
 """How long a proposer waits that got a genesis decided of which it is no founder."""

@@ -12,6 +12,7 @@ from agent import wire
 from agent.cluster import Certificate, Ledger, Policy
 from agent.errors import ClusterError
 from agent.membership.ledger import MAX_COMMAND
+from agent.membership.ledger_secrets import next_version
 from agent.membership.secrets import GOSSIP, RAFT, seal_for
 from agent.node_ids import public_key_of
 
@@ -95,12 +96,11 @@ def put_secret(
 
     Refused when the secret, or for `gossip` and `raft` the members, have changed since `ledger`.
     """
-    old = ledger.secrets.get(name)
     boxes = seal_for(secret, set(node_ids))
     return _pack(
         "put_secret",
         name=name,
-        version=(old.version if old else 0) + 1,
+        version=next_version(ledger, name),
         role=role,
         epoch=epoch,
         sealed=[{"node": public_key_of(node_id), "box": box} for node_id, box in boxes.items()],

@@ -20,6 +20,16 @@ MAX_SECRETS = 256
 _NAME = re.compile(r"[a-z0-9][a-z0-9./-]{0,62}")
 
 
+def next_version(ledger: Ledger, name: str) -> int:
+    """Return the version that the secret has to have next.
+
+    That of the gossip key counts the removals: after several at once, one new key does for all of them.
+    """
+    old = ledger.secrets.get(name)
+    following = (old.version if old else 0) + 1
+    return max(following, 1 + len(ledger.removed)) if name == GOSSIP else following
+
+
 def put_secret(ledger: Ledger, fields: wire.Fields, _genesis: Genesis) -> tuple[Ledger, str]:
     """Write the next version of a secret, sealed for those who need it."""
     name, version = fields.text("name", max=63), fields.integer("version", 1, LAST_VERSION)
@@ -38,7 +48,7 @@ def put_secret(ledger: Ledger, fields: wire.Fields, _genesis: Genesis) -> tuple[
     old = ledger.secrets.get(name)
     if old is None and len(ledger.secrets) >= MAX_SECRETS:
         raise ClusterError(f"there are {MAX_SECRETS} secrets, and no more can be")
-    if version != (old.version if old else 0) + 1:
+    if version != next_version(ledger, name):
         raise ClusterError(f"the secret {name} has version {old.version if old else 0} by now")
     _check_recipients(ledger, name, set(sealed))
     owner = _check_writer(ledger, name, old, role, epoch)

@@ -50,6 +50,8 @@ class Entering:
     @property
     def sentence(self) -> str:
         """How forming stands; empty when this node does not form."""
+        if not self._gossip.hears:
+            return "it waits for gossip to run"
         return self._forming.sentence if self._forming else ""
 
     def take_credential(self, credential: Credential | None) -> None:
@@ -82,6 +84,9 @@ class Entering:
             self._found(self._forming.hear(answer, self._gossip, now))
 
     def _form(self, now: float) -> None:
+        # Who cannot hear yet does not know that it is alone.
+        if not self._gossip.hears:
+            return
         self._found(self._open_forming().tick(self._gossip.peers, self._gossip, now))
 
     def _open_forming(self) -> Forming:

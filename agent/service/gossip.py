@@ -161,6 +161,11 @@ class Gossip:
             self._ask_from = now + SLOW_AGAIN
 
     @property
+    def hears(self) -> bool:
+        """Whether Serf runs, so that others can be seen."""
+        return self._rpc.connected
+
+    @property
     def look_at(self) -> float:
         """When to `poll` again at the latest, for what Serf has told since the last look."""
         return self._polled + NEWS_AGAIN if self._news else float("inf")

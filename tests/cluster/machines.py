@@ -49,6 +49,8 @@ class Machine:
         self.address = f"{SUBNET}.{number}"
         self.hardware = f"{number:012x}"
         self.ek: str | None = None
+        self.serf_may_start = threading.Event()
+        self.serf_may_start.set()
         self.clock = ""
         self.variables: dict[str, str] = {}
         self._switch = switch
@@ -205,7 +207,7 @@ class Machine:
             if process is not None and (process.poll() is not None or present != started_with):
                 self.kill("serf", signal.SIGTERM)
                 process = None
-            if process is None:
+            if process is None and self.serf_may_start.is_set():
                 started_with = present
                 self._spawn("serf", ["serf", "agent", f"-config-file={self.run}/serf.json"])
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from agent.cluster import Credential
 from agent.formation import acceptor
+from agent.formation.plan import LOOK
+from agent.service.daemon import QUICK
 from harness import processes
 from harness.waiting import wait_for
 from tests.cluster.bundle import Operator, encode, make_credential
@@ -103,6 +105,25 @@ def test_a_machine_that_sees_a_cluster_joins_it_and_founds_none(machines: Machin
     wait_formed(machines.start(1, credential))
     machines[2].give(credential)
     machines[2].start()
+    wait_formed(machines.all())
+
+
+def test_a_machine_whose_gossip_runs_late_founds_none_before(machines: Machines) -> None:
+    """A slow machine has its agent long before its Serf, or its network long after both."""
+    credential = encode(make_credential(1))
+    wait_formed(machines.start(1, credential))
+    late = machines[2]
+    late.serf_may_start.clear()
+    late.give(credential)
+    late.start()
+
+    def has_looked() -> bool:
+        tick: dict[str, int] = late.status().get("tick") or {"count": 0}
+        return tick["count"] * QUICK > 2 * LOOK
+
+    wait_for("node2 to have looked for long", has_looked, FORM_LIMIT)
+    assert late.status()["phase"] == "forming"
+    late.serf_may_start.set()
     wait_formed(machines.all())
 
 
