@@ -10,6 +10,7 @@ import json
 from base64 import b64encode
 from typing import Any
 
+from agent import rule
 from agent.cluster import Credential, Ticket
 from agent.errors import ClusterError
 from agent.membership import rules
@@ -21,7 +22,7 @@ HINT = "issue it again: ./build.py cluster credential NAME"
 
 _TICKET = {
     "nonce": rules.raw_bytes(16, "the ticket's number"),
-    "expires": rules.optional(rules.TIME._replace(words="Unix seconds")),
+    "expires": rule.optional(rules.TIME._replace(words="Unix seconds")),
     "founder": rules.BOOLEAN,
     "signer": rules.public_key("the key that signed the ticket"),
     "signature": rules.raw_bytes(64, "the signature of the ticket"),
@@ -33,7 +34,7 @@ _RULES = {
     "cluster_id": rules.IDENTIFIER,
     "gossip_key": rules.raw_bytes(32, "the gossip key"),
     "operator_key": rules.public_key("the operator's public key"),
-    "ticket": rules.Rule(f"an object with the keys {', '.join(_TICKET)}", {}, lambda value: value),
+    "ticket": rule.Rule(f"an object with the keys {', '.join(_TICKET)}", {}, lambda value: value),
     **rules.PLAN,
 }
 
@@ -84,10 +85,10 @@ def decode(data: bytes, where: str) -> Credential:
             hint="boot the newer image",
         )
     errors: list[str] = []
-    found = rules.read_all(content, _RULES, errors)
-    ticket = rules.read_all(found.pop("ticket"), _TICKET, errors, "ticket.") if "ticket" in found else {}
+    found = rule.read_all(content, _RULES, errors)
+    ticket = rule.read_all(found.pop("ticket"), _TICKET, errors, "ticket.") if "ticket" in found else {}
     rules.check_together(found, errors)
-    rules.refuse(where, errors, HINT)
+    rule.refuse(where, errors, HINT)
     found.pop("version")
     return Credential(ticket=Ticket(cluster_id=found["cluster_id"], **ticket), **found)
 

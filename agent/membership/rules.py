@@ -8,12 +8,12 @@ import ipaddress
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from agent.cluster import Policy
-from agent.errors import ClusterError
 from agent.identity import identity_of_node_id, identity_of_public_key
+from agent.rule import Rule, choice, optional, several, text, whole
 
 MAX_MACHINES = 1000
 """More are founded by a founding medium: the genesis record carries signatures of half the number."""
@@ -36,39 +36,6 @@ PRIVATE = tuple(
     ipaddress.IPv4Network(cidr) for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
 WIDEST, NARROWEST = 8, 29
-
-
-class Rule(NamedTuple):
-    """A kind of value: what to tell a person, its JSON schema, how to read it (ValueError: wrong)."""
-
-    words: str
-    schema: Mapping[str, Any]
-    read: Callable[[object], Any]
-
-
-def read_all(
-    values: object, rules: Mapping[str, Rule], errors: list[str], prefix: str = ""
-) -> dict[str, Any]:
-    """Return the values of a map with exactly the keys of `rules`; add a line to `errors` for each fault.
-
-    `prefix` goes before the key in each line: `ticket.`, or nothing.
-    """
-    if not isinstance(values, Mapping):
-        errors.append(f"{prefix.rstrip('.') or 'the whole'}: must hold keys; there are {', '.join(rules)}")
-        return {}
-    found = {}
-    for key in values:
-        if not isinstance(key, str) or key not in rules:
-            errors.append(f"{prefix}{str(key)[:40]!r}: no such key; there are {', '.join(rules)}")
-    for key, rule in rules.items():
-        if key not in values:
-            errors.append(f"{prefix}{key}: missing; must be {rule.words}")
-            continue
-        try:
-            found[key] = rule.read(values[key])
-        except (ValueError, ClusterError):
-            errors.append(f"{prefix}{key}: must be {rule.words}")
-    return found
 
 
 def check_together(found: Mapping[str, Any], errors: list[str]) -> None:
@@ -95,70 +62,8 @@ def check_together(found: Mapping[str, Any], errors: list[str]) -> None:
         errors.append(f"ipv4_range: has room for {room} machines; machines is {machines}")
 
 
-def refuse(where: str, errors: list[str], hint: str) -> None:
-    """Raise ClusterError with all `errors` in the file `where`, a line each; return when there are none."""
-    if errors:
-        count = "is 1 error" if len(errors) == 1 else f"are {len(errors)} errors"
-        raise ClusterError("\n  ".join((f"there {count} in {where}:", *errors)), hint=hint)
-
-
 def _odd_up_to(machines: int) -> str:
     return ", ".join(str(number) for number in VOTERS if number <= machines)
-
-
-def _whole(low: int, high: int) -> Rule:
-    def read(value: object) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise ValueError
-        return value
-
-    schema = {"type": "integer", "minimum": low, "maximum": high}
-    return Rule(f"a whole number, {low} to {high}", schema, read)
-
-
-def _text(pattern: str, words: str, most: int, check: Callable[[str], object] | None = None) -> Rule:
-    compiled = re.compile(pattern)
-
-    def read(value: object) -> str:
-        if not isinstance(value, str) or len(value) > most or not compiled.fullmatch(value):
-            raise ValueError
-        if check:
-            check(value)
-        return value
-
-    return Rule(words, {"type": "string", "pattern": f"^{pattern}$", "maxLength": most}, read)
-
-
-def _choice(values: tuple[Any, ...], words: str, kind: Callable[[Any], Any]) -> Rule:
-    def read(value: object) -> object:
-        # `type` too: to Python true is 1.
-        if not any(value == each and type(value) is type(each) for each in values):
-            raise ValueError
-        return kind(value)
-
-    return Rule(words, {"enum": list(values)}, read)
-
-
-def _list(item: Rule, most: int, words: str) -> Rule:
-    def read(value: object) -> tuple[Any, ...]:
-        if not isinstance(value, list) or len(value) > most:
-            raise ValueError
-        found = tuple(item.read(each) for each in value)
-        if len(set(found)) != len(found):
-            raise ValueError
-        return found
-
-    schema = {"type": "array", "items": item.schema, "maxItems": most, "uniqueItems": True}
-    return Rule(words, schema, read)
-
-
-def optional(rule: Rule) -> Rule:
-    """Return the rule that also takes null."""
-    return Rule(
-        f"{rule.words}, or null",
-        {"anyOf": [rule.schema, {"type": "null"}]},
-        lambda value: None if value is None else rule.read(value),
-    )
 
 
 def raw_bytes(size: int, what: str) -> Rule:
@@ -209,34 +114,34 @@ def _check_range(cidr: str) -> None:
 
 
 _POLICIES = tuple(policy.value for policy in Policy)
-_ENTRY = _text(rf"({EK_ENTRY}|{_NODE_ID})", "an entry", 67, _check_entry)
-VERSION = _choice((1,), "1", int)
-BOOLEAN = _choice((False, True), "true or false", bool)
-TIME = _whole(0, 2**53)
-IDENTIFIER = _text(CLUSTER_ID, "26 characters a-z and 2-7, as `cluster new` made it", 26)
+_ENTRY = text(rf"({EK_ENTRY}|{_NODE_ID})", "an entry", 67, _check_entry)
+VERSION = choice((1,), "1", int)
+BOOLEAN = choice((False, True), "true or false", bool)
+TIME = whole(0, 2**53)
+IDENTIFIER = text(CLUSTER_ID, "26 characters a-z and 2-7, as `cluster new` made it", 26)
 PLAN: Mapping[str, Rule] = {
-    "name": _text(NAME, "1 to 32 characters a-z, 0-9 and -, beginning with a letter, not ending with -", 32),
-    "machines": _whole(0, MAX_MACHINES)._replace(
+    "name": text(NAME, "1 to 32 characters a-z, 0-9 and -, beginning with a letter, not ending with -", 32),
+    "machines": whole(0, MAX_MACHINES)._replace(
         words=f"the planned number of machines, 1 to {MAX_MACHINES}, or 0: only a founding medium founds"
     ),
-    "voters": _choice(VOTERS, "1, 3 or 5", int),
-    "policy": _choice(_POLICIES, ", ".join(_POLICIES[:-1]) + f" or {_POLICIES[-1]}", Policy),
-    "allowlist": _list(
+    "voters": choice(VOTERS, "1, 3 or 5", int),
+    "policy": choice(_POLICIES, ", ".join(_POLICIES[:-1]) + f" or {_POLICIES[-1]}", Policy),
+    "allowlist": several(
         _ENTRY,
         MAX_ALLOWED,
         f"a list of at most {MAX_ALLOWED} different entries, each a node ID, or ek: and the SHA-256 of a"
         " TPM's endorsement key in 64 hexadecimal digits",
     ),
-    "ipv4_range": _text(
+    "ipv4_range": text(
         _CIDR,
         f"a private IPv4 network with a mask of {WIDEST} to {NARROWEST} bits, no host bits, as 10.86.0.0/16",
         18,
         _check_range,
     ),
-    "seeds": _list(
-        _text(_SEED, "a seed", 262, _check_port),
+    "seeds": several(
+        text(_SEED, "a seed", 262, _check_port),
         MAX_SEEDS,
         f"a list of at most {MAX_SEEDS} different entries HOST or HOST:PORT; an IPv6 address in brackets",
     ),
-    "srv": optional(_text(_DNS_NAME, "a DNS name, as _cluster-os._udp.example.org", 253)),
+    "srv": optional(text(_DNS_NAME, "a DNS name, as _cluster-os._udp.example.org", 253)),
 }

@@ -13,13 +13,14 @@ from typing import Any
 
 import yaml
 
+from agent import rule
 from agent.cluster import Policy
 from agent.errors import ClusterError
 from agent.membership import rules
 
 VERSION = 1
 MAX_BYTES = 256 << 10
-RULES: Mapping[str, rules.Rule] = {
+RULES: Mapping[str, rule.Rule] = {
     "version": rules.VERSION,
     "cluster_id": rules.IDENTIFIER,
     "operator_key": rules.public_key("the public key of the operator"),
@@ -81,13 +82,13 @@ def check_options(values: Mapping[str, object]) -> dict[str, Any]:
     Raises ClusterError with all that is wrong, a line each with the option and what is allowed.
     """
     errors: list[str] = []
-    found = rules.read_all(values, rules.PLAN, errors)
+    found = rule.read_all(values, rules.PLAN, errors)
     rules.check_together(found, errors)
     told = []
     for error in errors:
         key, _, words = error.partition(": ")
         told.append(f"{_OPTIONS.get(key, key)}: {words}")
-    rules.refuse("the arguments", told, "correct each and try again; see: ./build.py cluster new --help")
+    rule.refuse("the arguments", told, "correct each and try again; see: ./build.py cluster new --help")
     return found
 
 
@@ -128,9 +129,9 @@ def decode_plan(data: bytes, where: str) -> Plan:
             hint="use the newer checkout that made it",
         )
     errors: list[str] = []
-    found = rules.read_all(content, RULES, errors)
+    found = rule.read_all(content, RULES, errors)
     rules.check_together(found, errors)
-    rules.refuse(where, errors, _HINT)
+    rule.refuse(where, errors, _HINT)
     del found["version"]
     return Plan(**found)
 

@@ -9,6 +9,7 @@ import json
 from base64 import b64encode
 from dataclasses import dataclass, field
 
+from agent import rule
 from agent.errors import ClusterError
 from agent.membership import rules
 
@@ -49,7 +50,7 @@ def decode_secrets(data: bytes, where: str) -> Secrets:
     except (ValueError, RecursionError):
         raise ClusterError(f"{where} is damaged: it is not JSON", hint=_HINT) from None
     errors: list[str] = []
-    found = rules.read_all(content, _RULES, errors)
-    rules.refuse(where, errors, _HINT)
+    found = rule.read_all(content, _RULES, errors)
+    rule.refuse(where, errors, _HINT)
     del found["version"]
     return Secrets(**found)
