@@ -65,6 +65,7 @@ class Peer:
     addresses: tuple[str, ...]  # further underlay addresses that it announces
     voter: bool
     seen: float  # monotonic time of the last change of `alive`
+    roles: tuple[str, ...] = ()  # of kind leader, that it can hold
 
 
 class Phase(Enum):

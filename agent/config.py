@@ -18,6 +18,7 @@ _OPEN_PORT = pattern(
     r"(tcp|udp)/([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])",
     "tcp/PORT or udp/PORT",
 )
+_LABEL = pattern(r"[a-z0-9][a-z0-9_.-]{0,62}", "1 to 63 characters a-z, 0-9, _ . and -")
 _ALLOWED: dict[str, dict[str, Kind]] = {
     "log": {"level": choice("debug", "info", "warning", "error")},
     "identity": {"seal": choice("auto", "tpm2", "none")},
@@ -35,6 +36,7 @@ _ALLOWED: dict[str, dict[str, Kind]] = {
         "voter_grace": integer(1, 604800, "seconds"),
     },
     "metrics": {"port": _PORT},
+    "roles": {"labels": several(_LABEL, 32)},
 }
 _HERE = Path(__file__).resolve().parent.parent
 # In the image the file lies beside this package, in a checkout among the image's overlays.
@@ -80,6 +82,10 @@ class Metrics(NamedTuple):
     port: int  # TCP, on the mesh
 
 
+class RolesConfig(NamedTuple):
+    labels: tuple[str, ...]  # what roles can ask for
+
+
 class Config(NamedTuple):
     log: Log
     identity: IdentityConfig
@@ -87,6 +93,7 @@ class Config(NamedTuple):
     networking: Networking
     election: Election
     metrics: Metrics
+    roles: RolesConfig
 
 
 def read_config(state: Path, environment: Mapping[str, str]) -> Config:
@@ -134,6 +141,7 @@ def merge(sources: list[Source], errors: list[str] | None = None) -> Config:
         Networking(**merged["networking"]),
         Election(**merged["election"]),
         Metrics(**merged["metrics"]),
+        RolesConfig(**merged["roles"]),
     )
 
 

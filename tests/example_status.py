@@ -17,6 +17,7 @@ from agent.status.document import (
     MeshStatus,
     NodeStatus,
     PendingStatus,
+    RoleStatus,
     TickStatus,
 )
 
@@ -60,6 +61,10 @@ def make_status(**changes: object) -> NodeStatus:
         members=tuple(make_member(number) for number in range(5)),
         raft=RaftStatus("follower", NODES[1], 3, 77, tuple(NODES[:3]), tuple(NODES[1:3]), True),
         leases=(LeaseStatus("coordinator", NODES[1], 4), LeaseStatus("archive", None, 0)),
+        roles=(
+            RoleStatus("archive", "leader", "elsewhere", "nobody has it"),
+            RoleStatus("names", "every", "running", ""),
+        ),
         secrets={"gossip": 2, "raft": 1},
         tick=TickStatus(12, 0.004, 0.006),
         clock_synchronised=True,
@@ -136,6 +141,16 @@ def any_status() -> st.SearchStrategy[NodeStatus]:
         clones=st.lists(st.builds(CloneStatus, _NODE, _TEXT, _TEXT), max_size=2).map(tuple),
         foreign=st.lists(st.builds(ForeignStatus, st.just(GENESIS), nodes), max_size=2).map(tuple),
         warnings=st.lists(_TEXT, max_size=3).map(tuple),
+        roles=st.lists(
+            st.builds(
+                RoleStatus,
+                _TEXT,
+                st.sampled_from(["leader", "every"]),
+                st.sampled_from(["running", "waiting", "failed", "unfit"]),
+                _TEXT,
+            ),
+            max_size=3,
+        ).map(tuple),
         raft=st.builds(
             RaftStatus,
             role=st.sampled_from(["leader", "follower", "candidate", "observer", "off"]),

@@ -23,9 +23,10 @@ DEFAULTS = Source(
         },
         "election": {"port": 7950, "lease": 6, "voter_grace": 300},
         "metrics": {"port": 7980},
+        "roles": {"labels": []},
     },
 )
-SECTIONS = "log, identity, discovery, networking, election, metrics"
+SECTIONS = "log, identity, discovery, networking, election, metrics, roles"
 
 
 def test_the_image_gives_every_key_a_value(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ STATUSES = """exit status:
   5  status: pending until an operator approves it
   6  status: removed from the cluster, or quarantined
   7  status: a member, and something needs attention
-  8  status, members, leaders: the agent is not running; what is shown is the last known state
+  8  status, members, leaders, roles: the agent is not running; what is shown is the last known state
 """
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -90,6 +90,14 @@ _CONFIG = (
         "show", "configuration.show", "Show the configuration of this node, and where each value is from."
     ),
 )
+_ROLE = (
+    Command(
+        "check",
+        "roles.check",
+        "Tell all that is wrong with a role.",
+        (_argument("folder", metavar="DIR", help="the folder with its role.yaml"),),
+    ),
+)
 COMMANDS = (
     Command("init", "identity.init", "Make the identity of this node unless it has one, and show it."),
     Command("start", "start.start", "Run the agent in the foreground, as its service does.", json=False),
@@ -109,6 +117,8 @@ COMMANDS = (
     Command("info", "identity.info", "Show who this node is and what hardware it has."),
     Command("members", "cluster.members", "List the members, and who waits for approval."),
     Command("leaders", "cluster.leaders", "Show who leads, and who holds each role of which there is one."),
+    Command("roles", "roles.roles", "Show which roles this node has, and why it has not the others."),
+    Command("role", "", "Check a role.", parts=_ROLE),
     Command("approve", "admission.approve", "Admit a node that waits for approval.", (_NODE,)),
     Command("remove", "admission.remove", "Remove a member from the cluster for good.", (_NODE, _YES)),
     Command("leave", "admission.leave", "Remove this node from its cluster for good.", (_YES,)),

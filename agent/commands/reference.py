@@ -53,7 +53,7 @@ def man_page(commands: list[Described]) -> str:
         ".SH DESCRIPTION",
         "Every node of a Cluster\\-OS cluster runs an agent that makes it a member and keeps it one.",
         "This command shows what the agent knows and tells it what a person has decided.",
-        "It needs root, except to show the status, the members and the leaders.",
+        "It needs root, except to show the status, the members, the leaders and the roles.",
         ".SH COMMANDS",
     ]
     for command in commands:
@@ -97,7 +97,9 @@ def completion(commands: list[Described]) -> str:
         if inner:
             nested.setdefault(outer, []).append(inner)
     groups = [f"            {outer}) words='{' '.join(inner)}' ;;" for outer, inner in nested.items()]
-    return _COMPLETION.format(commands=" ".join(first), groups="\n".join(groups), cases="\n".join(cases))
+    return _COMPLETION.format(
+        commands=" ".join(first), groups="\n".join(groups), outer=" | ".join(nested), cases="\n".join(cases)
+    )
 
 
 def main() -> None:
@@ -134,7 +136,7 @@ _node_agent() {{
         --node) operand=node ;;
     esac
     if [[ ! $operand ]]; then
-        case $command in config) command+=" ${{COMP_WORDS[2]}}" ;; esac
+        case $command in {outer}) command+=" ${{COMP_WORDS[2]}}" ;; esac
         case $command in
 {cases}
         esac
@@ -162,7 +164,7 @@ def _flags(command: Described) -> list[str]:
 
 
 def _kind(command: Described) -> str:
-    kinds = {"node": "node", "file": "file", "signature": "file", "target": "file"}
+    kinds = {"node": "node", "file": "file", "signature": "file", "target": "file", "folder": "file"}
     return next((kinds[action.dest] for action in command.operands if action.dest in kinds), "''")
 
 

@@ -8,6 +8,7 @@
 | `g` | hash of the genesis that it follows, unpadded base64url of 32 bytes; absent: none |
 | `w` | UDP port of its WireGuard |
 | `a` | further underlay addresses, separated by commas; absent: none |
+| `r` | roles of kind leader that it can hold, separated by commas; absent: none |
 | `o` | `1`: it has a vote; absent: it has none |
 | `s` | signature of all other tags and of the node's name in Serf, unpadded base64url |
 
@@ -35,8 +36,11 @@ VERSION = "1"
 CONTEXT = "cluster/tags"
 MAX_BYTES = 512
 MAX_ADDRESSES = 8
+MAX_ROLES = 120
+"""Characters of the tag `r`: what is left beside three IPv6 addresses."""
 SIGNATURE = "s"
 _NAME = re.compile(r"([1-9A-HJ-NP-Za-km-z]{32,44})\.([0-9a-f]{12})")
+_ROLE = re.compile(r"[a-z][a-z0-9-]{0,22}[a-z0-9]")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _PHASES = {phase.value for phase in Phase}
 
@@ -68,6 +72,7 @@ class Announcement:
     wireguard_port: int
     addresses: tuple[str, ...] = ()  # at most MAX_ADDRESSES
     voter: bool = False
+    roles: tuple[str, ...] = ()  # of kind leader, sorted; together at most MAX_ROLES characters
 
 
 def name_node(node_id: str, hardware: str) -> str:
@@ -89,6 +94,8 @@ def encode(announcement: Announcement, name: str, seed: bytes) -> dict[str, str]
         tags["a"] = ",".join(announcement.addresses)
     if announcement.voter:
         tags["o"] = "1"
+    if announcement.roles:
+        tags["r"] = ",".join(announcement.roles)
     if _parse(tags) != announcement:
         raise ClusterError("what this node would announce is not in the form of the protocol")
     tags[SIGNATURE] = _to_text(sign(seed, CONTEXT, _message(name, tags)).signature)
@@ -130,6 +137,7 @@ def make_peer(member: SerfMember, announcement: Announcement, *, seen: float) ->
         addresses=announcement.addresses,
         voter=announcement.voter,
         seen=seen,
+        roles=announcement.roles,
     )
 
 
@@ -165,7 +173,14 @@ def _parse(tags: Mapping[str, str]) -> Announcement | None:
         return None
     if len(addresses) > MAX_ADDRESSES or not all(map(_is_usable, addresses)):
         return None
-    return Announcement(Phase(phase), genesis.hex() if genesis else None, int(port), addresses, "o" in tags)
+    roles = tuple(tags["r"].split(",")) if "r" in tags else ()
+    if len(tags.get("r", "")) > MAX_ROLES or not all(map(_ROLE.fullmatch, roles)):
+        return None
+    if roles != tuple(sorted(set(roles))):
+        return None
+    return Announcement(
+        Phase(phase), genesis.hex() if genesis else None, int(port), addresses, "o" in tags, roles
+    )
 
 
 def _is_usable(text: str) -> bool:

@@ -3,6 +3,8 @@
 
 - IPv6: the ULA /48 (RFC 4193) `fd` and the first 5 bytes of SHA-256("cluster-os ula" NUL cluster id), subnet
   0, and as host part the first 8 bytes of SHA-256("cluster-os host" NUL public key).
+- IPv6 of a role that moves from holder to holder: in the same network, with the first 8 bytes of
+  SHA-256("cluster-os role" NUL role) as host part.
 - IPv4: SHA-256("cluster-os ipv4" NUL public key NUL attempt in decimal), its first 8 bytes modulo the number
   of host addresses of the range. Where that one is taken the attempt is raised; when ATTEMPTS were taken, the
   next free address above the last attempt counts, so that a range is usable to its last address.
@@ -29,6 +31,12 @@ def mesh_ipv6(cluster_id: str, node_id: str) -> IPv6Address:
     """Return the IPv6 address of the node; ClusterError when `node_id` is none."""
     key = public_key_of(node_id)
     host = _hash(b"cluster-os host", key)[:8]
+    return mesh_network(cluster_id).network_address + int.from_bytes(host)
+
+
+def role_ipv6(cluster_id: str, role: str) -> IPv6Address:
+    """Return the address of a role of kind leader: whoever holds the role has it."""
+    host = _hash(b"cluster-os role", role.encode())[:8]
     return mesh_network(cluster_id).network_address + int.from_bytes(host)
 
 

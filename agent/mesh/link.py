@@ -21,6 +21,7 @@ from agent.mesh.link_plan import LinkSettings, LinkState, Nic, Step, Verb
 _UP = 0x1  # IFF_UP, linux/if.h
 _MAIN_TABLE = 254
 _LINK_SCOPE = 253
+_FOR_EVER = 0xFFFFFFFF
 _IPV6_OFF = (errno.EACCES, errno.EOPNOTSUPP, errno.EAFNOSUPPORT)
 _HINTS = {
     errno.EPERM: "it takes the capability CAP_NET_ADMIN: run as root",
@@ -174,8 +175,11 @@ def _do(route: IPRoute, index: int, step: Step) -> None:
         route.route("add", dst=step.value, oif=index, family=family, table=_MAIN_TABLE, **scope)
     else:
         address, _, length = step.value.partition("/")
-        command = "add" if step.verb is Verb.ADD_ADDRESS else "del"
-        route.addr(command, index=index, address=address, prefixlen=int(length))
+        command = "del" if step.verb is Verb.REMOVE_ADDRESS else "add"
+        # What moves is nobody's source address, so it is "deprecated" from the start (RFC 4862, 5.5.4).
+        moving = {"cacheinfo": {"preferred": 0, "valid": _FOR_EVER}}
+        extra = moving if step.verb is Verb.ADD_ROLE_ADDRESS else {}
+        route.addr(command, index=index, address=address, prefixlen=int(length), **extra)
 
 
 def _kind(link: _Message) -> str:
@@ -196,7 +200,7 @@ def _is_automatic(address: _Message) -> bool:
 def _leads(route: IPRoute, network: str, settings: LinkSettings, index: int) -> bool:
     """Whether the kernel sends to `network` through the link; cheaper than a list of all routes."""
     first = ipaddress.ip_network(network).network_address + 1
-    target = first + 1 if str(first) in (settings.ipv4, settings.ipv6) else first
+    target = first + 1 if str(first) in (settings.ipv4, settings.ipv6, *settings.roles) else first
     family = socket.AF_INET6 if target.version == 6 else socket.AF_INET
     try:
         found = route.route("get", dst=str(target), family=family)

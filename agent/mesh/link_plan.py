@@ -23,10 +23,11 @@ class LinkSettings:
     ipv6: str
     ipv6_range: str
     mtu: int  # bytes
+    roles: tuple[str, ...] = ()  # IPv6 addresses of the roles that this node holds, in ipv6_range
 
     def __post_init__(self) -> None:
         try:
-            for address, network in ((self.ipv4, self.ipv4_range), (self.ipv6, self.ipv6_range)):
+            for address, network in self._pairs:
                 if ipaddress.ip_address(address) not in ipaddress.ip_network(network):
                     raise ClusterError(f"mesh address {address} is not in the range {network}")
         except ValueError as error:
@@ -35,8 +36,12 @@ class LinkSettings:
     @property
     def addresses(self) -> dict[str, str]:
         """The addresses with the length of their range, and the range of each."""
-        pairs = ((self.ipv4, self.ipv4_range), (self.ipv6, self.ipv6_range))
-        return {f"{address}/{network.partition('/')[2]}": network for address, network in pairs}
+        return {f"{address}/{network.partition('/')[2]}": network for address, network in self._pairs}
+
+    @property
+    def _pairs(self) -> tuple[tuple[str, str], ...]:
+        moving = ((address, self.ipv6_range) for address in self.roles)
+        return ((self.ipv4, self.ipv4_range), (self.ipv6, self.ipv6_range), *moving)
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Verb(Enum):
     REMOVE_ADDRESS = "removed the address"
     SET_MTU = "set the MTU to"
     ADD_ADDRESS = "added the address"
+    ADD_ROLE_ADDRESS = "added the role's address"
     SET_UP = "brought up"
     ADD_ROUTE = "added the route to"
 
@@ -88,7 +94,10 @@ def plan_link(name: str, state: LinkState, settings: LinkSettings) -> tuple[Step
         # Before the addresses: with less than 1280 bytes the kernel takes no IPv6 address.
         steps.append(Step(Verb.SET_MTU, str(settings.mtu)))
     missing = [address for address in wanted if address not in state.addresses]
-    steps += [Step(Verb.ADD_ADDRESS, address) for address in missing]
+    moving = {address for address in wanted if address.partition("/")[0] in settings.roles}
+    steps += [
+        Step(Verb.ADD_ROLE_ADDRESS if address in moving else Verb.ADD_ADDRESS, address) for address in missing
+    ]
     if not state.up:
         steps.append(Step(Verb.SET_UP, name))
         return tuple(steps)

@@ -60,11 +60,13 @@ def wanted_peers(
     now: float,
     keepalive: int = KEEPALIVE,
     known: Mapping[str, Sequence[Endpoint]] | None = None,
+    roles: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, MeshPeer]:
     """Return the peers of node `own` by WireGuard public key.
 
     `members` are the ledger's, or the genesis' founders while there is no ledger. `known` are endpoints by
-    node ID from elsewhere: the admission answer, or what was seen before a reboot. `now` is monotonic.
+    node ID from elsewhere: the admission answer, or what was seen before a reboot; `roles` the addresses of
+    the roles that each node holds. `now` is monotonic.
     """
     seen = _best_sighting(gossip)
     ranges = _ranges(network)
@@ -76,7 +78,8 @@ def wanted_peers(
             given.add(f"{member.ipv4}/32")
             continue
         key = wireguard_key(member.node_id)
-        addresses = {f"{member.ipv4}/32", _ipv6(network.cluster_id, member.node_id)} - given
+        moving = {f"{address}/128" for address in (roles or {}).get(member.node_id, ())}
+        addresses = {f"{member.ipv4}/32", _ipv6(network.cluster_id, member.node_id), *moving} - given
         given |= addresses
         session, current = sessions.get(key), observed.get(key)
         others = list((known or {}).get(member.node_id, ()))

@@ -18,6 +18,8 @@ from agent.discovery.tags import Announcement, name_node
 from agent.errors import ClusterError
 from agent.identity import identity_of_seed
 from agent.mesh.plan import MeshNetwork
+from agent.roles.composition import list_addresses
+from agent.roles.role_file import read_roles
 from agent.service import farewell
 from agent.service.consensus import Answer, Consensus, Mode
 from agent.service.contacts import Contacts
@@ -32,6 +34,7 @@ from agent.service.leader import Leader
 from agent.service.membership import Membership
 from agent.service.meshing import Meshing
 from agent.service.operator import Operator
+from agent.service.ordering import Ordering
 from agent.service.phase import Standing, find_standing
 from agent.service.place import Place
 from agent.service.requests import Request
@@ -71,7 +74,10 @@ class Daemon:
             faults=self.faults,
         )
         self.welcome = Welcome(handed.seed, self.me)
-        self.leader = Leader(self.me, config.election)
+        roles = read_roles()
+        self.leader = Leader(handed.seed, self.me, config.election, roles)
+        self.ordering = Ordering(roles, config.roles.labels, handed.seed, self.me)
+        self.leader.roles = self.ordering.leading
         self.operator = Operator(self)
         self.telling = Telling(self)
         self.standing = Standing(Phase.WAITING, "it has just started")
@@ -175,8 +181,9 @@ class Daemon:
             guard("mesh", lambda: done.append(self._keep_mesh(membership, now)))
             guard("raft", lambda: done.append(self._keep_raft(membership, now)))
             guard("duties", lambda: done.append(self.leader.tick(membership, self.consensus, peers, now)))
+            guard("roles", lambda: done.append(self._order(membership, now)))
         elif self.standing.phase in (Phase.REMOVED, Phase.QUARANTINED):
-            guard("mesh", self._withdraw)
+            guard("mesh", lambda: self._withdraw(now))
         self.entering.tick(self.standing, now)
         guard("discovery", lambda: self._discover(now))
         return self.telling.publish(now, ", ".join(part for part in done if part))
@@ -204,8 +211,12 @@ class Daemon:
             self.gossip.peers,
             ledger.members[self.me],
             known=self.contacts.endpoints,
+            roles=list_addresses(genesis.cluster_id, ledger, self.me, self.leader.holding.acting),
             now=now,
         )
+
+    def _order(self, membership: Membership, now: float) -> str:
+        return self.ordering.keep(membership, self.leader.holding.held, now, member=True)
 
     def _keep_raft(self, membership: Membership, now: float) -> str:
         said = self.consensus.keep(membership, self.me, self.gossip.peers, now)
@@ -213,9 +224,12 @@ class Daemon:
             raise ClusterError(self.consensus.error)
         return said
 
-    def _withdraw(self) -> None:
+    def _withdraw(self, now: float) -> None:
         """Leave mesh and Raft to the others."""
         self.leader.holding.end()
+        if self.membership is not None:
+            membership = self.membership
+            self.faults.guard("roles", lambda: self.ordering.keep(membership, (), now, member=False))
         self.consensus.stop()
         self.meshing.take_down()
 
@@ -234,6 +248,7 @@ class Daemon:
                 wireguard_port=self.config.networking.listen_port,
                 addresses=self.gossip.addresses[1:4],
                 voter=self.consensus.mode in (Mode.VOTER, Mode.FRESH),
+                roles=self.leader.roles,
             ),
         )
         self.gossip.join(now, self.contacts.gossip_addresses(self.config.discovery.bind_port))

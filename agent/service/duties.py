@@ -5,13 +5,13 @@ Each duty follows from the ledger alone and is done when the ledger says so, so 
 where another stopped. Commands name the state that they expect, so a duty that two do at once is done once.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.cluster import Ledger
 from agent.membership.secrets import ADMISSION, GOSSIP
-
-COORDINATOR = "coordinator"
-"""The role of kind `leader` that sees to the cluster's own affairs."""
+from agent.roles.candidates import COORDINATOR
+from agent.roles.role import Kind, Roles, SharedSecret
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,16 @@ class SealAdmission:
     """Give every voter the admission seed."""
 
 
-Duty = RotateGossip | SealAdmission
+@dataclass(frozen=True)
+class GiveSecret:
+    """Give every member a secret of a role that this node holds."""
+
+    role: str
+    secret: SharedSecret
+    anew: bool  # other random bytes: there are none yet, or a node was removed that knows them
+
+
+Duty = RotateGossip | SealAdmission | GiveSecret
 
 
 def list_duties(me: str, ledger: Ledger, *, leads: bool) -> tuple[Duty, ...]:
@@ -37,6 +46,28 @@ def list_duties(me: str, ledger: Ledger, *, leads: bool) -> tuple[Duty, ...]:
     if leads and set(ledger.voters) - ledger.secrets[ADMISSION].sealed.keys():
         duties.append(SealAdmission())
     return tuple(duties)
+
+
+def list_secrets(
+    me: str, ledger: Ledger, roles: Roles, removals: Mapping[str, int]
+) -> tuple[GiveSecret, ...]:
+    """Return the secrets to give that belong to the roles which `me` holds.
+
+    `removals`: of each secret that this node could open, how many nodes had been removed when it was made.
+    """
+    found = []
+    for role in roles.values():
+        lease = ledger.leases.get(role.name)
+        if role.kind is not Kind.LEADER or lease is None or lease.holder != me:
+            continue
+        for each in role.secrets:
+            if each.name.partition("/")[0] != role.name:
+                continue
+            known = ledger.secrets.get(each.name)
+            anew = removals.get(each.name, -1) < len(ledger.removed)
+            if anew or known is None or ledger.members.keys() - known.sealed.keys():
+                found.append(GiveSecret(role.name, each, anew))
+    return tuple(found)
 
 
 def is_gossip_key_stale(ledger: Ledger) -> bool:

@@ -83,6 +83,14 @@ class Holding:
         """The roles that run here, as the last tick had it."""
         return tuple(sorted(self._acting))
 
+    @property
+    def held(self) -> tuple[tuple[str, int, float], ...]:
+        """Of each role that runs here: name, epoch, and when it must be told to stop (CLOCK_BOOTTIME)."""
+        return tuple(
+            (role, self._holds[role].epoch, leases.deadline(self._holds[role], self._times))
+            for role in self.acting
+        )
+
     def may_act(self, role: str, ledger: Ledger, now: float | None = None) -> bool:
         """Tell whether this node may act in the role at this moment."""
         at = self._clock() if now is None else now

@@ -2,7 +2,7 @@
 """Does in the ledger what is this node's to see to: duties, leases, voters. Pure modules decide what."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from nacl.utils import random
 
@@ -12,23 +12,28 @@ from agent.election import leases, voters
 from agent.election.pending import Outcome
 from agent.membership import commands
 from agent.membership.secrets import ADMISSION, GOSSIP, KEY_BYTES
+from agent.roles import secret
+from agent.roles.candidates import COORDINATOR, list_candidates
+from agent.roles.role import Roles
 from agent.service.consensus import Consensus
-from agent.service.duties import COORDINATOR, Duty, RotateGossip, list_duties
+from agent.service.duties import Duty, GiveSecret, RotateGossip, list_duties, list_secrets
 from agent.service.holding import Holding
 from agent.service.membership import Membership
 
 INF = float("inf")
 PATIENCE = 10.0
 """Seconds after which something of which nothing was heard is begun again."""
-ROLES = (COORDINATOR,)
 _log = logging.getLogger("leader")
 
 
 class Leader:
     """Commits what is due, each thing once at a time."""
 
-    def __init__(self, me: str, config: Election) -> None:
+    def __init__(self, seed: bytes, me: str, config: Election, roles: Roles) -> None:
+        self._seed = seed
         self._me = me
+        self._defined = roles
+        self.roles: tuple[str, ...] = ()  # of kind leader, that this node can hold
         ttl = float(config.lease)
         self._times = leases.LeaseTimes(ttl, stop_margin=ttl / 4, grant_margin=ttl / 24)
         grace = float(config.voter_grace)
@@ -50,14 +55,13 @@ class Leader:
         self._under_way = {name: end for name, end in self._under_way.items() if end > now}
         begun = list(self.holding.tick(ledger, consensus))
         leads = consensus.leader_since is not None
-        for duty in list_duties(self._me, ledger, leads=leads):
-            if self._begin(type(duty).__name__, now):
+        for duty in (*list_duties(self._me, ledger, leads=leads), *self._list_secrets(ledger)):
+            if self._begin(_name(duty), now):
                 begun += self._see_to(duty, ledger, membership, consensus)
         if not leads:
             self._idle = {}
         else:
-            alive = {peer.node_id for peer in peers if peer.alive} | {self._me}
-            begun += self._grant(ledger, alive, consensus, now)
+            begun += self._grant(ledger, list(peers), consensus, now)
             begun += self._arrange_voters(ledger, peers, consensus, now)
         return ", ".join(begun)
 
@@ -65,6 +69,14 @@ class Leader:
         """Return when to `tick` again at the latest, for what only the clock tells (monotonic)."""
         ends = leases.next_end(self._seen, now, self._times) if consensus.leader_since is not None else INF
         return min(ends, now + self.holding.wait())
+
+    def _list_secrets(self, ledger: Ledger) -> Sequence[Duty]:
+        names = {each.name for role in self._defined.values() for each in role.secrets}
+        known = {
+            name: secret.read(ledger, name, self._me, self._seed) for name in names & ledger.secrets.keys()
+        }
+        removals = {name: found[0] for name, found in known.items() if found is not None}
+        return list_secrets(self._me, ledger, self._defined, removals)
 
     def _see_to(
         self, duty: Duty, ledger: Ledger, membership: Membership, consensus: Consensus
@@ -78,18 +90,28 @@ class Leader:
             key = random(KEY_BYTES)
             command = commands.put_secret(ledger, GOSSIP, key, ledger.members, role=role, epoch=epoch)
             yield "takes a new gossip key"
+        elif isinstance(duty, GiveSecret):
+            if not self.holding.may_act(duty.role, ledger):
+                return
+            old = None if duty.anew else secret.read(ledger, duty.secret.name, self._me, self._seed)
+            value = secret.make(duty.secret, ledger) if old is None else secret.join(*old)
+            epoch = ledger.leases[duty.role].epoch
+            command = commands.put_secret(
+                ledger, duty.secret.name, value, ledger.members, role=duty.role, epoch=epoch
+            )
+            yield f"gives {'a new' if duty.anew else 'the'} secret {duty.secret.name} to all members"
         else:
             seed = membership.secrets.admission_seed
             if seed is None:
                 return
             command = commands.put_secret(ledger, ADMISSION, seed, ledger.voters)
             yield "gives the admission key to the new voters"
-        consensus.commit(command, self._done(type(duty).__name__))
+        consensus.commit(command, self._done(_name(duty)))
 
-    def _grant(self, ledger: Ledger, alive: set[str], consensus: Consensus, now: float) -> Iterable[str]:
-        # The leader itself first: what it grants to itself takes the shortest way.
-        nodes = [self._me, *sorted(node for node in ledger.voters if node in alive and node != self._me)]
-        candidates = dict.fromkeys(ROLES, nodes)
+    def _grant(
+        self, ledger: Ledger, peers: Sequence[Peer], consensus: Consensus, now: float
+    ) -> Iterable[str]:
+        candidates = list_candidates(self._me, self.roles, ledger, peers)
         for grant in leases.grants(ledger, self._seen, candidates, now, self._times):
             name = f"grant {grant.role}"
             if self._begin(name, now):
@@ -152,3 +174,8 @@ class Leader:
             _log.log(logging.INFO if applied else logging.DEBUG, "%s: %s", name, reason)
 
         return done
+
+
+def _name(duty: Duty) -> str:
+    """Return the name under which a duty is under way."""
+    return f"secret {duty.secret.name}" if isinstance(duty, GiveSecret) else type(duty).__name__

@@ -52,14 +52,15 @@ class Meshing:
         me: Member,
         *,
         known: Mapping[str, Sequence[Endpoint]],
+        roles: Mapping[str, tuple[str, ...]],
         now: float,
     ) -> str:
         """Make interface and peers what they should be; return what was done, empty for nothing.
 
-        While nothing changes and every peer that gossips answers, it looks only now and then. Raises
-        ClusterError when something cannot be done now.
+        `roles`: the addresses of the roles that each node holds. While nothing changes and every peer that
+        gossips answers, it looks only now and then. Raises ClusterError when something cannot be done now.
         """
-        given = (network, members, me, gossip)
+        given = (network, members, me, gossip, roles)
         if given == self._settled and now < self._looked + LOOK_AGAIN:
             return ""
         self._settled = None
@@ -76,6 +77,7 @@ class Meshing:
             ipv6=str(mesh_ipv6(network.cluster_id, me.node_id)),
             ipv6_range=network.ranges[1],
             mtu=mtu.value,
+            roles=roles.get(me.node_id, ()),
         )
         kept = self._mesh.keep(MeshSettings(self._key, self._config.listen_port, link))
         observed = self._mesh.observe()
@@ -90,6 +92,7 @@ class Meshing:
             now=now,
             keepalive=self._config.keepalive,
             known=known,
+            roles=roles,
         )
         changes = plan.diff(observed, wanted)
         self._mesh.apply(changes)

@@ -22,6 +22,7 @@ from agent.status.document import (
     MeshStatus,
     NodeStatus,
     PendingStatus,
+    RoleStatus,
     TickStatus,
 )
 
@@ -44,6 +45,7 @@ class Knowledge:
     clock_synchronised: bool | None
     tick: TickStatus
     strangers: tuple[Stranger, ...]
+    roles: tuple[RoleStatus, ...]
     interface: str
     wireguard_port: int
 
@@ -73,6 +75,7 @@ def compose(known: Knowledge, membership: Membership | None, mesh: MeshView, now
         warnings=(*_strangers(known.strangers), *mesh.warnings),
         raft=known.raft,
         leases=_leases(ledger),
+        roles=known.roles,
         secrets={name: secret.version for name, secret in ledger.secrets.items()} if ledger else {},
         tick=known.tick,
         clock_synchronised=known.clock_synchronised,

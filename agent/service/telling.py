@@ -53,6 +53,7 @@ class Telling:
                 self._count, self._ticks[-1] if self._ticks else 0.0, ordered[len(ordered) * 95 // 100]
             ),
             strangers=daemon.gossip.roster.strangers,
+            roles=daemon.ordering.states(daemon.membership),
             interface=daemon.config.networking.interface,
             wireguard_port=daemon.config.networking.listen_port,
         )

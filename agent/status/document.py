@@ -116,6 +116,16 @@ class LeaseStatus:
 
 
 @dataclass(frozen=True)
+class RoleStatus:
+    """A role of the image on this node. `unfit`: the machine lacks what `reason` says."""
+
+    name: str
+    kind: Literal["leader", "every"]
+    state: Literal["starting", "running", "stopping", "waiting", "failed", "elsewhere", "unfit"]
+    reason: str
+
+
+@dataclass(frozen=True)
 class TickStatus:
     """How the agent's loop does."""
 
@@ -147,6 +157,7 @@ class NodeStatus:
     warnings: tuple[str, ...] = ()  # what else a person should know, a sentence each
     raft: RaftStatus = NO_RAFT
     leases: tuple[LeaseStatus, ...] = ()
+    roles: tuple[RoleStatus, ...] = ()
     secrets: Mapping[str, Count] = field(default_factory=dict)  # name -> version
     tick: TickStatus = TickStatus()
     clock_synchronised: bool | None = None  # None: nobody knows

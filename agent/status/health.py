@@ -31,6 +31,8 @@ def problems(status: NodeStatus) -> tuple[str, ...]:
     found += [*_strangers(status), *status.warnings]
     if status.phase is Phase.MEMBER:
         found += [*_raft(status), *_members(status), *_mesh(status)]
+        failed = (role for role in status.roles if role.state == "failed")
+        found += [f"role {role.name} failed: {role.reason}" for role in failed]
     return tuple(found)
 
 

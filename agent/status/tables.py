@@ -46,6 +46,12 @@ def overview(status: NodeStatus) -> str:
     return "\n".join(f"{label:<12}{value}" for label, value in lines)
 
 
+def roles(status: NodeStatus) -> str:
+    """Return the roles of the image with where they stand here."""
+    rows = [(role.name, role.kind, role.state, role.reason or "-") for role in status.roles]
+    return table(("ROLE", "KIND", "HERE", "WHY"), rows) if rows else "this image has no roles"
+
+
 def members(status: NodeStatus) -> str:
     """Return the members, and after them who waits and who was removed."""
     peers = {peer.node_id: peer for peer in status.mesh.peers} if status.mesh else {}

@@ -4,7 +4,8 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -134,7 +135,16 @@ class MeshNode:
     def observe(self) -> dict[str, MeshPeer]:
         return self.call(self.mesh.observe)
 
-    def tick(self, nodes: Iterable["MeshNode"], gossip: Iterable[Peer] | None = None) -> tuple[Change, ...]:
+    def hold(self, *roles: str) -> None:
+        """Hold the roles with these addresses from the next tick on, and no other."""
+        self.settings = replace(self.settings, link=replace(self.settings.link, roles=roles))
+
+    def tick(
+        self,
+        nodes: Iterable["MeshNode"],
+        gossip: Iterable[Peer] | None = None,
+        roles: Mapping[str, Sequence[str]] | None = None,
+    ) -> tuple[Change, ...]:
         """Do what the agent does at a tick when `nodes` are the members; return the changes of peers."""
         nodes = list(nodes)
         now = time.monotonic() + self.lead
@@ -149,6 +159,7 @@ class MeshNode:
             observed=observed,
             sessions=self.sessions,
             now=now,
+            roles=roles,
         )
         changes = diff(observed, wanted)
         self.call(self.mesh.apply, changes)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ClusterError
+from agent.membership.addresses import role_ipv6
 from agent.mesh.interface import open_mesh
 from agent.mesh.link_plan import LinkSettings
 from agent.mesh.plan import RemovePeer, SetPeer
@@ -196,6 +197,23 @@ def test_where_ipv6_is_switched_off_the_mesh_works_by_ipv4_and_says_so(nodes: li
         two.call(setting.write_text, "0")
     assert two.keep().done == (f"added the address {two.ipv6}/64",)
     two.wait_reaches(one.ipv6)
+
+
+def test_the_address_of_a_role_moves_with_its_holder_who_speaks_with_his_own(nodes: list[MeshNode]) -> None:
+    one, two, three = nodes
+    address = str(role_ipv6(NETWORK.cluster_id, "queue"))
+    for holder, other in ((two, three), (three, two)):
+        holder.hold(address)
+        other.hold()
+        for node in nodes:
+            node.tick(nodes, roles={holder.node_id: (address,)})
+        one.wait_reaches(address)
+        assert address in holder.run("ip", "-6", "address", "show", "dev", holder.link).stdout
+        assert address not in other.run("ip", "-6", "address", "show", "dev", other.link).stdout
+        assert f" src {holder.ipv6} " in holder.run("ip", "-6", "route", "get", one.ipv6).stdout
+    three.hold()
+    for node in nodes:
+        node.tick(nodes)
 
 
 def test_a_mesh_range_that_the_network_uses_is_refused_and_the_network_stays(nodes: list[MeshNode]) -> None:

@@ -22,7 +22,7 @@ from agent.control.runtime import Runtime
 from agent.identity import identity_of_seed
 from agent.mesh.plan import wireguard_key
 from agent.mesh.userspace import UserspaceDevice
-from agent.service.duties import COORDINATOR
+from agent.roles.candidates import COORDINATOR
 from harness import processes
 from harness.waiting import wait_for
 from image.bench.cluster import samples

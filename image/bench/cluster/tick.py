@@ -28,8 +28,9 @@ from agent.membership.secrets import ADMISSION, GOSSIP, RAFT, NodeSecrets
 from agent.mesh import plan
 from agent.mesh.link_plan import LinkSettings
 from agent.mesh.sessions import follow_sessions
+from agent.roles.candidates import COORDINATOR, list_candidates
 from agent.service.contacts import Contacts
-from agent.service.duties import COORDINATOR, list_duties
+from agent.service.duties import list_duties
 from agent.service.membership import Membership
 from agent.service.meshing import MeshView
 from agent.service.phase import find_standing
@@ -95,9 +96,7 @@ class World:
         self.view = MeshView(self.link, self.observed, sessions)
         self.seen = leases.watch(self.seen, ledger, now)
         duties = list_duties(me, ledger, leads=True)
-        alive = {peer.node_id for peer in peers if peer.alive} | {me}
-        nodes = [me, *sorted(node for node in ledger.voters if node in alive and node != me)]
-        grants = leases.grants(ledger, self.seen, {COORDINATOR: nodes}, now)
+        grants = leases.grants(ledger, self.seen, list_candidates(me, (), ledger, peers), now)
         presence = {
             peer.node_id: voters.Presence(peer.alive, peer.seen, peer.voter)
             for peer in peers
@@ -117,6 +116,7 @@ class World:
             clock_synchronised=True,
             tick=TickStatus(),
             strangers=(),
+            roles=(),
             interface="mesh0",
             wireguard_port=51820,
         )

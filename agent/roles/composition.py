@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Put together what the supervisor is told, and what a person is told of roles. Pure."""
+
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+
+from agent.cluster import Genesis, Ledger, Member
+from agent.identity import identity_of_node_id
+from agent.membership.addresses import mesh_ipv6, mesh_network, role_ipv6
+from agent.roles.candidates import COORDINATOR
+from agent.roles.order import DeliveredSecret, Holder, Host, Order, OrderedRole, Report
+from agent.roles.role import Kind, Roles
+from agent.status.document import RoleStatus
+
+
+def list_addresses(
+    cluster_id: str, ledger: Ledger, me: str, acting: Iterable[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the addresses of roles by node: of this one those of `acting`, of others by the ledger."""
+    own = [str(role_ipv6(cluster_id, role)) for role in acting if _has_place(role)]
+    found: dict[str, list[str]] = {me: own}
+    for lease in ledger.leases.values():
+        holder = lease.holder
+        if holder is not None and holder in ledger.members and holder != me and _has_place(lease.role):
+            found.setdefault(holder, []).append(str(role_ipv6(cluster_id, lease.role)))
+    return {node: tuple(sorted(addresses)) for node, addresses in found.items() if addresses}
+
+
+def _has_place(role: str) -> bool:
+    """Whether a role has an address of its own: the coordinator serves nobody."""
+    return role != COORDINATOR
+
+
+def list_ordered(
+    roles: Roles, obstacles: Mapping[str, str], held: Iterable[tuple[str, int, float]]
+) -> tuple[OrderedRole, ...]:
+    """Return the roles that this node has; `held`: of each lease the role, the epoch, and until when."""
+    every = [
+        OrderedRole(role.name, 0, None)
+        for role in roles.values()
+        if role.kind is Kind.EVERY and role.name not in obstacles
+    ]
+    return (*every, *(OrderedRole(*lease) for lease in held if lease[0] in roles))
+
+
+def compose_order(
+    me: str,
+    genesis: Genesis,
+    ledger: Ledger,
+    ordered: tuple[OrderedRole, ...],
+    secrets: Mapping[str, bytes],
+) -> Order:
+    """Return the order."""
+    cluster_id = genesis.cluster_id
+    hosts = {node: _host(cluster_id, member) for node, member in sorted(ledger.members.items())}
+    holders = tuple(
+        Holder(
+            lease.role,
+            hosts[lease.holder].hostname,
+            lease.holder,
+            str(role_ipv6(cluster_id, lease.role)),
+            lease.epoch,
+        )
+        for lease in sorted(ledger.leases.values(), key=lambda lease: lease.role)
+        if lease.holder in hosts
+    )
+    return Order(
+        cluster=genesis.name,
+        ipv4_range=genesis.ipv4_range,
+        ipv6_range=str(mesh_network(cluster_id)),
+        me=hosts.get(me),
+        members=tuple(hosts.values()),
+        holders=holders,
+        roles=ordered,
+        secrets=tuple(
+            DeliveredSecret(name, ledger.secrets[name].version, b64encode(secrets[name]).decode())
+            for name in sorted(secrets)
+        ),
+    )
+
+
+def list_states(
+    roles: Roles, obstacles: Mapping[str, str], ledger: Ledger | None, report: Report | None
+) -> tuple[RoleStatus, ...]:
+    """Return where each role of the image stands on this node, with the reason."""
+    reported = {state.name: state for state in report.roles} if report is not None else {}
+    leases = ledger.leases if ledger is not None else {}
+    found = []
+    for role in roles.values():
+        state, lease = reported.get(role.name), leases.get(role.name)
+        if state is not None:
+            found.append(RoleStatus(role.name, role.kind.value, state.state, state.reason))
+        elif role.name in obstacles:
+            found.append(RoleStatus(role.name, role.kind.value, "unfit", obstacles[role.name]))
+        elif role.kind is Kind.LEADER and lease is not None and lease.holder is not None:
+            holder = identity_of_node_id(lease.holder).hostname
+            found.append(RoleStatus(role.name, "leader", "elsewhere", f"{holder} has it"))
+        elif role.kind is Kind.LEADER:
+            found.append(RoleStatus(role.name, "leader", "elsewhere", "nobody has it"))
+        else:
+            found.append(RoleStatus(role.name, "every", "waiting", "the supervisor has not begun it"))
+    return tuple(found)
+
+
+def _host(cluster_id: str, member: Member) -> Host:
+    node_id = member.node_id
+    hostname = identity_of_node_id(node_id).hostname
+    return Host(node_id, hostname, member.ipv4, str(mesh_ipv6(cluster_id, node_id)))

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What agent and supervisor say to each other about roles. Pure; version 1.
+
+The agent decides which roles this node has and until when; it runs as a user of its own. The supervisor,
+which is root, renders files, starts and stops units. One line of JSON each way over
+/run/cluster-os-roles/supervisor.sock, then the connection ends: an order, answered by a report. An order
+holds all there is to know, so a lost one is made good by the next. It holds secrets.
+
+Times are CLOCK_BOOTTIME, in seconds: the same clock in every process of one boot, and it goes on while the
+machine sleeps.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from agent.errors import ClusterError
+from agent.roles.role_file import NAME, SECRET
+from agent.status import schema
+from agent.status.schema import Range, Text
+
+MAX_ORDER = 4 << 20  # bytes
+MAX_REPORT = 1 << 20
+RoleName = Annotated[str, Text(NAME)]
+NodeId = Annotated[str, Text(r"[1-9A-HJ-NP-Za-km-z]{32,44}")]
+HostName = Annotated[str, Text(r"n-[0-9a-z]{1,10}")]
+Ipv4 = Annotated[str, Text(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")]
+Ipv6 = Annotated[str, Text(r"[0-9a-f:]{2,39}")]
+Epoch = Annotated[int, Range(0, 1 << 62)]
+
+
+@dataclass(frozen=True)
+class OrderedRole:
+    """A role that this node has. `until`: when its units must have been told to stop; None: no end."""
+
+    name: RoleName
+    epoch: Epoch  # of the lease; 0: a role without one
+    until: float | None
+
+
+@dataclass(frozen=True)
+class Host:
+    """A member, as templates see it."""
+
+    node_id: NodeId
+    hostname: HostName
+    ipv4: Ipv4
+    ipv6: Ipv6
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a role of kind leader; `address` is the role's own, which moves with it."""
+
+    role: RoleName
+    hostname: HostName
+    node_id: NodeId
+    address: Ipv6
+    epoch: Epoch
+
+
+@dataclass(frozen=True)
+class DeliveredSecret:
+    """A secret in base64, with its version."""
+
+    name: Annotated[str, Text(SECRET)]
+    version: Epoch
+    value: Annotated[str, Text(r"[A-Za-z0-9+/]{22,5464}={0,2}")] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that the supervisor has to know."""
+
+    cluster: Annotated[str, Text(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")]  # name of the cluster
+    ipv4_range: Annotated[str, Text(r"[0-9./]{9,18}")]
+    ipv6_range: Annotated[str, Text(r"[0-9a-f:/]{4,43}")]
+    me: Host | None  # None: it is no member
+    members: tuple[Host, ...]
+    holders: tuple[Holder, ...]
+    roles: tuple[OrderedRole, ...]
+    secrets: tuple[DeliveredSecret, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class RoleState:
+    """What became of an ordered role. `waiting`: for what `reason` says."""
+
+    name: RoleName
+    epoch: Epoch
+    state: Literal["starting", "running", "stopping", "waiting", "failed"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the supervisor has."""
+
+    roles: tuple[RoleState, ...]
+
+
+def encode_order(order: Order) -> bytes:
+    """Return the line that orders. Secret."""
+    return _encode(order, MAX_ORDER)
+
+
+def decode_order(line: bytes) -> Order:
+    """Return the order in `line`, checked; ClusterError for anything else."""
+    return schema.decode(Order, _parse(line, MAX_ORDER), "order")
+
+
+def encode_report(report: Report) -> bytes:
+    """Return the line that reports."""
+    return _encode(report, MAX_REPORT)
+
+
+def decode_report(line: bytes) -> Report:
+    """Return the report in `line`, checked; ClusterError for anything else."""
+    return schema.decode(Report, _parse(line, MAX_REPORT), "report")
+
+
+def _encode(record: Order | Report, limit: int) -> bytes:
+    content: Mapping[str, object] = {"version": 1, **schema.encode(record)}
+    line = json.dumps(content, allow_nan=False).encode() + b"\n"
+    if len(line) > limit:
+        raise ClusterError(f"a message about roles has {len(line)} bytes; {limit} at most may be")
+    return line
+
+
+def _parse(line: bytes, limit: int) -> dict[str, object]:
+    try:
+        content = json.loads(line) if len(line) <= limit and line[-1:] == b"\n" else None
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or content.pop("version", None) != 1:
+        raise ClusterError("that is no message about roles of version 1", hint="restart clusteros-agent")
+    return content

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervisor of roles: renders files, starts and stops units, ends what a lease no longer allows.
+
+Runs as root, apart from the agent (clusteros-roles.service). It does as the last order says (order.py), and
+by itself what time asks for: an agent that is stopped, hung or gone keeps no lease alive. Units of roles with
+a lease are bound to it, so that without it none runs.
+
+Owns the files that roles name, /run/cluster-os-roles, and the units of roles.
+"""
+
+import base64
+import logging
+import os
+import pwd
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from agent import files
+from agent.errors import ClusterError
+from agent.model import Facts
+from agent.roles import memory, systemd
+from agent.roles.check import Check
+from agent.roles.order import DeliveredSecret, Order, OrderedRole, Report, RoleState
+from agent.roles.plan import (
+    Gone,
+    Kill,
+    Rest,
+    Running,
+    Start,
+    Step,
+    Stop,
+    Unit,
+    Wait,
+    Wanted,
+    decide,
+    note_failure,
+)
+from agent.roles.render import render
+from agent.roles.role import Kind, OnChange, Role, Roles
+
+CALM, QUICK = 1.0, 0.2
+"""Seconds between two looks: while all is as it should be, and while something is under way."""
+_log = logging.getLogger("roles")
+
+
+def read_clock() -> float:
+    """Return CLOCK_BOOTTIME in seconds, the clock of leases."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Supervisor:
+    """`take` gets orders, in any thread; `run` works until `stop`."""
+
+    def __init__(self, roles: Roles, facts: Facts, folder: Path) -> None:
+        self._roles = roles
+        self._facts = facts
+        self._folder = folder
+        self._order: Order | None = None
+        self._running = memory.load(folder)
+        self._remembered = dict(self._running)
+        self._checks: dict[str, Check] = {}
+        self._files: dict[str, Mapping[str, bytes]] = {}  # by role, as they were written last
+        self._states: dict[str, RoleState] = {}
+        self._woken = threading.Event()
+        self._stopped = False
+
+    def take(self, order: Order) -> Report:
+        """Do as `order` says from now on; return how things were at the last look."""
+        self._order = order
+        self._woken.set()
+        return Report(tuple(self._states[name] for name in sorted(self._states)))
+
+    def stop(self) -> None:
+        """End `run` soon; may be called from a signal handler."""
+        self._stopped = True
+        self._woken.set()
+
+    def run(self) -> None:
+        """Work until stopped. Units stay as they are: systemd ends those that are bound to this service."""
+        while not self._stopped:
+            try:
+                pause = self.tick(read_clock())
+            except ClusterError as error:
+                _log.warning("%s", error.message)
+                pause = CALM
+            self._woken.wait(pause)
+            self._woken.clear()
+
+    def tick(self, now: float) -> float:
+        """Take the next step of every role; return the seconds until the next look."""
+        order = self._order
+        given = order.roles if order is not None and order.me is not None else ()
+        ordered = self._as_remembered() if order is None else {each.name: each for each in given}
+        seen = systemd.read_units(unit for role in self._roles.values() for unit in role.units)
+        pause = CALM
+        for name, role in self._roles.items():
+            try:
+                pause = min(pause, self._tend(role, ordered.get(name), order, seen, now))
+            except ClusterError as error:
+                pause = QUICK
+                self._fail(name, error.message, now)
+        if self._remembered != self._running:
+            memory.save(self._folder, self._running)
+            self._remembered = dict(self._running)
+        return pause
+
+    def _as_remembered(self) -> dict[str, OrderedRole]:
+        """Return what runs as if it had been ordered: the agent has not spoken since this was started."""
+        return {name: OrderedRole(name, each.epoch, each.until) for name, each in self._running.items()}
+
+    def _tend(
+        self,
+        role: Role,
+        ordered: OrderedRole | None,
+        order: Order | None,
+        seen: Mapping[str, Unit],
+        now: float,
+    ) -> float:
+        wanted, running = self._wanted(role, ordered, order), self._running.get(role.name)
+        if running is not None and wanted is not None and running.epoch == wanted.epoch:
+            running = self._running[role.name] = replace(running, until=wanted.until)
+        step = decide(role.units, seen, wanted, running, now)
+        self._tell(role.name, ordered, step)
+        if isinstance(step, Rest):
+            self._keep(role, order, now)
+            return CALM if wanted is None or wanted.until is None else min(CALM, max(0.0, wanted.until - now))
+        self._take_step(role, step, wanted, order, now)
+        return CALM if isinstance(step, Gone) else QUICK
+
+    def _wanted(self, role: Role, ordered: OrderedRole | None, order: Order | None) -> Wanted | None:
+        if ordered is None or (role.kind is Kind.LEADER and ordered.until is None):
+            return None
+        held = {holder.role for holder in order.holders} if order is not None else set()
+        given = {secret.name for secret in order.secrets} if order is not None else set()
+        missing = [f"{name} has no holder" for name in role.needs if name not in held]
+        missing += [
+            f"the secret {each.name} is not there yet" for each in role.secrets if each.name not in given
+        ]
+        return Wanted(ordered.epoch, ordered.until, ", ".join(missing))
+
+    def _take_step(
+        self, role: Role, step: Step, wanted: Wanted | None, order: Order | None, now: float
+    ) -> None:
+        name = role.name
+        if isinstance(step, Start):
+            assert wanted is not None
+            known = self._running.get(name)
+            if known is not None and not step.first:
+                # It ran, and does not any more.
+                pass
+            if step.first:
+                if known is not None and known.since:
+                    self._running[name] = note_failure(known, now)
+                    _log.warning("%s: %s does not run any more", name, step.unit)
+                    return
+                if order is None:
+                    return
+                self._write(role, order, wanted.epoch)
+                failures, again = (known.failures, known.again) if known else (0, 0.0)
+                self._running[name] = Running(wanted.epoch, wanted.until, 0.0, failures, again)
+                memory.save(self._folder, self._running)
+            _log.info("%s: starts %s%s", name, step.unit, f" in epoch {wanted.epoch}" if wanted.epoch else "")
+            systemd.start(step.unit)
+        elif isinstance(step, Stop):
+            _log.info("%s: stops %s", name, step.unit)
+            systemd.stop(step.unit)
+        elif isinstance(step, Kill):
+            _log.warning("%s: kills %s, as its time is over", name, step.unit)
+            systemd.kill(step.unit)
+        elif isinstance(step, Gone):
+            self._clear(role)
+
+    def _keep(self, role: Role, order: Order | None, now: float) -> None:
+        """See to a role that runs: its files, its health."""
+        running = self._running.get(role.name)
+        if running is not None and not running.since:
+            self._running[role.name] = replace(running, since=now)
+            _log.info("%s: runs", role.name)
+        if order is not None:
+            self._refresh(role, order, running.epoch if running else 0)
+        if role.health is not None:
+            check = self._checks.setdefault(role.name, Check(role.health))
+            if not check.look(now):
+                _log.warning("%s: its health command failed %d times", role.name, role.health.failures)
+                for unit in role.units:
+                    systemd.restart(unit)
+
+    def _refresh(self, role: Role, order: Order, epoch: int) -> None:
+        before = self._files.get(role.name)
+        changed = self._write(role, order, epoch)
+        if before is None or not changed:
+            return
+        kinds = {file.on_change for file in role.files if file.path in changed}
+        secrets = {path for path in changed if path not in {file.path for file in role.files}}
+        if OnChange.RESTART in kinds or secrets:
+            _log.info("%s: starts its units again, as %s changed", role.name, ", ".join(sorted(changed)))
+            for unit in role.units:
+                systemd.restart(unit)
+        elif OnChange.RELOAD in kinds:
+            for unit in role.units:
+                systemd.reload(unit)
+
+    def _write(self, role: Role, order: Order, epoch: int) -> set[str]:
+        """Write the files and the secrets of a role; return the paths of those that changed."""
+        given = {secret.name: secret for secret in order.secrets}
+        wanted: dict[str, tuple[bytes, int, str]] = {}
+        for each in role.secrets:
+            if each.name in given:
+                wanted[str(self._secret_path(each.name))] = (_open(given[each.name]), 0o600, "root")
+        rendered = render(role, order, self._facts, epoch, lambda name: str(self._secret_path(name)))
+        for file in role.files:
+            wanted[file.path] = (rendered[file.path], file.mode, file.owner)
+        before = self._files.get(role.name, {})
+        changed = {path for path, (content, _, _) in wanted.items() if before.get(path) != content}
+        for path in sorted(changed):
+            content, mode, owner = wanted[path]
+            _place(Path(path), content, mode, owner)
+        self._files[role.name] = {path: content for path, (content, _, _) in wanted.items()}
+        return changed
+
+    def _clear(self, role: Role) -> None:
+        """Forget a role that is not here any more, and take its secrets away."""
+        self._running.pop(role.name, None)
+        check = self._checks.pop(role.name, None)
+        if check is not None:
+            check.end()
+        if self._files.pop(role.name, None) is None:
+            return
+        used = {each.name for name in self._files for each in self._roles[name].secrets}
+        for each in role.secrets:
+            if each.name not in used:
+                self._secret_path(each.name).unlink(missing_ok=True)
+
+    def _secret_path(self, name: str) -> Path:
+        return self._folder / "secrets" / name.replace("/", ".")
+
+    def _fail(self, name: str, reason: str, now: float) -> None:
+        known = self._running.get(name)
+        epoch = known.epoch if known else 0
+        if self._states.get(name) != (state := RoleState(name, epoch, "failed", reason)):
+            _log.warning("%s: %s", name, reason)
+        self._states[name] = state
+        if known is not None:
+            self._running[name] = note_failure(known, now)
+
+    def _tell(self, name: str, ordered: OrderedRole | None, step: Step) -> None:
+        epoch = ordered.epoch if ordered is not None else 0
+        if isinstance(step, Gone):
+            self._states.pop(name, None)
+        elif isinstance(step, Rest):
+            self._states[name] = RoleState(name, epoch, "running", "")
+        elif isinstance(step, Wait):
+            self._states[name] = RoleState(name, epoch, step.state, step.reason)
+        else:
+            begins = isinstance(step, Start)
+            self._states[name] = RoleState(name, epoch, "starting" if begins else "stopping", step.unit)
+
+
+def _open(secret: DeliveredSecret) -> bytes:
+    try:
+        return base64.b64decode(secret.value, validate=True)
+    except ValueError:
+        raise ClusterError(f"the secret {secret.name} is not in base64") from None
+
+
+def _place(path: Path, content: bytes, mode: int, owner: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(path, content, mode=mode)
+        entry = pwd.getpwnam(owner)
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+    except KeyError:
+        raise ClusterError(f"{path}: there is no user {owner} in the image") from None
+    except OSError as error:
+        raise ClusterError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None

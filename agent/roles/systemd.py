@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one module that talks to systemd about units of roles: by systemctl(1), without waiting for jobs."""
+
+from collections.abc import Iterable, Sequence
+
+from agent.errors import ClusterError
+from agent.roles.plan import Unit
+from agent.run import run
+
+_TIME_LIMIT = 20.0
+_STATES = {
+    "active": Unit.ACTIVE,
+    "reloading": Unit.ACTIVE,
+    "refreshing": Unit.ACTIVE,
+    "activating": Unit.STARTING,
+    "deactivating": Unit.STOPPING,
+    "failed": Unit.FAILED,
+}
+
+
+def read_units(units: Iterable[str]) -> dict[str, Unit]:
+    """Return the state of each unit; one that does not exist is inactive."""
+    names = sorted(set(units))
+    if not names:
+        return {}
+    out = _systemctl("show", "--property=ActiveState", "--value", "--", *names).decode()
+    # A blank line between two units.
+    states = out.split()
+    if len(states) != len(names):
+        raise ClusterError(f"systemctl show gave {len(states)} answers for {len(names)} units")
+    return {name: _STATES.get(state, Unit.INACTIVE) for name, state in zip(names, states, strict=True)}
+
+
+def start(unit: str) -> None:
+    """Begin to start a unit, also one that failed too often."""
+    _systemctl("reset-failed", "--", unit, quiet=True)
+    _systemctl("start", "--no-block", "--", unit)
+
+
+def stop(unit: str) -> None:
+    """Begin to stop a unit."""
+    _systemctl("stop", "--no-block", "--", unit)
+
+
+def kill(unit: str) -> None:
+    """Kill all processes of a unit."""
+    _systemctl("kill", "--signal=SIGKILL", "--", unit)
+
+
+def restart(unit: str) -> None:
+    """Begin to restart a unit."""
+    _systemctl("restart", "--no-block", "--", unit)
+
+
+def reload(unit: str) -> None:
+    """Begin to have a unit read its files anew."""
+    _systemctl("reload-or-restart", "--no-block", "--", unit)
+
+
+def _systemctl(verb: str, *arguments: str, quiet: bool = False) -> bytes:
+    argv: Sequence[str] = ["systemctl", "--no-ask-password", verb, *arguments]
+    try:
+        return run(argv, time_limit=_TIME_LIMIT, hint="see: systemctl status; journalctl -b")
+    except ClusterError:
+        if quiet:
+            return b""
+        raise

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tell the supervisor of roles what this node has, and hear from it how that does."""
+
+import logging
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from agent.cluster import Ledger
+from agent.control.stream import read_until, send
+from agent.errors import ClusterError
+from agent.facts import read_facts
+from agent.roles import secret
+from agent.roles.composition import compose_order, list_ordered, list_states
+from agent.roles.order import MAX_REPORT, Order, Report, decode_report, encode_order
+from agent.roles.placement import find_obstacle
+from agent.roles.role import Kind, Roles
+from agent.service.membership import Membership
+from agent.status.document import RoleStatus
+from agent.tree import Tree
+
+SOCKET = Path("/run/cluster-os-roles/supervisor.sock")
+TIME_LIMIT = 2.0
+SAY_AGAIN = 5.0
+"""Seconds after which the same order is given again: the supervisor may have been started anew."""
+_SETTLED = {"running"}
+_log = logging.getLogger("roles")
+
+
+class Ordering:
+    """The agent's end. Without roles in the image it does nothing."""
+
+    def __init__(
+        self, roles: Roles, labels: Iterable[str], seed: bytes, me: str, path: Path = SOCKET
+    ) -> None:
+        self._roles = roles
+        self._seed = seed
+        self._me = me
+        self._path = path
+        self._said: Order | None = None
+        self._said_at = float("-inf")
+        self._report: Report | None = None
+        self._obstacles: dict[str, str] = {}
+        self._secrets: dict[str, tuple[int, bytes]] = {}  # name -> version, bytes
+        if roles:
+            facts, marks = read_facts(Tree()), set(labels)
+            for role in roles.values():
+                obstacle = find_obstacle(role.placement, facts, marks)
+                if obstacle is not None:
+                    self._obstacles[role.name] = obstacle
+
+    @property
+    def leading(self) -> tuple[str, ...]:
+        """The roles of kind leader that this node can hold."""
+        able = (role for role in self._roles.values() if role.kind is Kind.LEADER)
+        return tuple(sorted(role.name for role in able if role.name not in self._obstacles))
+
+    def keep(
+        self, membership: Membership, held: Iterable[tuple[str, int, float]], now: float, *, member: bool
+    ) -> str:
+        """Order what is this node's; return what changed, empty for nothing. Not a `member`: no role.
+
+        Raises ClusterError when the supervisor does not answer.
+        """
+        if not self._roles:
+            return ""
+        ordered = list_ordered(self._roles, self._obstacles, held) if member else ()
+        order = compose_order(
+            self._me, membership.genesis, membership.ledger, ordered, self._open_secrets(membership.ledger)
+        )
+        settled = self._report is not None and all(each.state in _SETTLED for each in self._report.roles)
+        if order == self._said and now < self._said_at + (SAY_AGAIN if settled else 0.0):
+            return ""
+        before = self._report
+        self._report = self._exchange(order)
+        self._said, self._said_at = order, now
+        return _describe(before, self._report)
+
+    def states(self, membership: Membership | None) -> tuple[RoleStatus, ...]:
+        """Return where each role stands here."""
+        return list_states(
+            self._roles, self._obstacles, membership.ledger if membership else None, self._report
+        )
+
+    def _open_secrets(self, ledger: Ledger) -> dict[str, bytes]:
+        """Return the secrets of roles that this node can open. A box is opened once."""
+        for name in {each.name for role in self._roles.values() for each in role.secrets}:
+            known = ledger.secrets.get(name)
+            version = known.version if known else 0
+            if self._secrets.get(name, (0, b""))[0] != version:
+                found = secret.read(ledger, name, self._me, self._seed)
+                self._secrets[name] = version, found[1] if found else b""
+        return {name: value for name, (_, value) in self._secrets.items() if value}
+
+    def _exchange(self, order: Order) -> Report:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(TIME_LIMIT)
+                connection.connect(str(self._path))
+                send(connection, encode_order(order), time_limit=TIME_LIMIT)
+                return decode_report(read_until(connection, b"\n", limit=MAX_REPORT, time_limit=TIME_LIMIT))
+        except OSError as error:
+            self._report = None
+            raise ClusterError(
+                f"the supervisor of roles does not answer: {(error.strerror or str(error)).lower()}",
+                hint="see: systemctl status clusteros-roles",
+            ) from None
+
+
+def _describe(before: Report | None, after: Report) -> str:
+    known = {each.name: each.state for each in before.roles} if before is not None else {}
+    changed = [f"{each.name} is {each.state}" for each in after.roles if known.get(each.name) != each.state]
+    gone = sorted(known.keys() - {each.name for each in after.roles})
+    return ", ".join((*changed, *(f"{name} has stopped" for name in gone)))

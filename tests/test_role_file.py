@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""role.yaml: what is read from it, and that all errors are told at once."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.errors import ClusterError
+from agent.roles.role import Kind, OnChange, Placement
+from agent.roles.role_file import read_role, read_roles
+
+PROJECT = Path(__file__).parent.parent
+FOLDERS = sorted(PROJECT.glob("overlays/*/usr/lib/cluster-os/roles/*"))
+GOOD = """\
+version: 1
+kind: leader
+description: an example
+placement: {cores: 2, memory: 512, gpu: true, labels: [ssd]}
+needs: [other-role]
+secrets: [{name: example/key, bytes: 32}]
+files:
+  - {path: /etc/example.conf, template: example.conf.j2, owner: nobody, mode: '0640', on_change: reload}
+units: [example.service]
+health: {command: [/usr/bin/true], every: 5}
+"""
+
+
+def write(folder: Path, content: str) -> Path:
+    role = folder / "example"
+    role.mkdir()
+    (role / "role.yaml").write_text(content)
+    (role / "example.conf.j2").write_text("")
+    return role
+
+
+def test_a_role_is_read(tmp_path: Path) -> None:
+    role = read_role(write(tmp_path, GOOD))
+    assert (role.name, role.kind, role.units) == ("example", Kind.LEADER, ("example.service",))
+    assert role.placement == Placement(cores=2, memory=512, gpu=True, labels=("ssd",))
+    assert role.files[0].mode == 0o640
+    assert role.files[0].on_change is OnChange.RELOAD
+    assert role.health is not None
+    assert role.health.failures == 3
+    assert list(read_roles(tmp_path)) == ["example"]
+
+
+def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path,
+        """\
+version: 2
+kind: sometimes
+placement: {cores: 0, wheels: 4}
+files: [{path: /usr/bin/x, template: none.j2, mode: 644}]
+secrets: [{name: key}]
+units: [x]
+health: {command: [true]}
+colour: red
+""",
+    )
+    with pytest.raises(ClusterError) as caught:
+        read_role(folder)
+    for words in (
+        "version: must be 1",
+        "kind: must be leader or every",
+        "description: missing",
+        "placement.cores: must be",
+        "placement.'wheels': no such key",
+        "files[0].path: must be an absolute path below /etc or /run",
+        "files[0].mode: must be octal digits",
+        "there is no none.j2",
+        "secrets[0].name: must be ROLE/NAME",
+        "secrets[0].bytes: missing",
+        "units: must be",
+        "health.command: must be",
+        "'colour': no such key",
+    ):
+        assert words in caught.value.message
+    assert "node-agent role check" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", ["", "[]", "a: [", "version: !!python/object:os.system x"])
+def test_what_is_no_role_is_refused(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ClusterError, match=r"role\.yaml"):
+        read_role(write(tmp_path, content))
+
+
+def test_a_folder_without_role_yaml_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="no such file"):
+        read_role(tmp_path)
+
+
+def test_no_folder_no_roles(tmp_path: Path) -> None:
+    assert read_roles(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_each_role_of_the_images_is_right(folder: Path) -> None:
+    role = read_role(folder)
+    if role.kind is Kind.LEADER:
+        # What runs under a lease ends when nobody keeps its time.
+        for unit in role.units:
+            drop_in = folder.parents[2] / "systemd/system" / f"{unit}.d/10-cluster-os.conf"
+            assert "BindsTo=clusteros-roles.service" in drop_in.read_text()
+
+
+def test_there_are_roles_to_check() -> None:
+    assert {"names", "slurm-controller", "slurm-worker"} <= {folder.name for folder in FOLDERS}
