@@ -164,10 +164,12 @@ def _test(args: argparse.Namespace, project: Path) -> int:
 
     whole = args.command == "test"
     if whole:
-        args.profile = "vm"
         for name in ("version", "keys", "output", "locked", "jobs"):
             setattr(args, name, None)
-        build_profile(args, project, "vm")
+        # The one that `vm up` takes when none is named comes last.
+        for profile in ("hpc", "vm") if args.full else ("vm",):
+            args.profile = profile
+            build_profile(args, project, profile)
     steps = list_steps(whole=whole, full=whole and args.full, arguments=args.pytest)
     run_steps(steps, project)
     say(f"all passed, with the tools in {environment.tools.root}")

@@ -1,33 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The profiles: what images can be built, read from mkosi's configuration, which is their only definition."""
 
-import configparser
+import re
 from pathlib import Path
 
 from agent.errors import ClusterError
 
-_PREFIX = "Profile "
+_PROFILE = re.compile(r"# Profile ([a-z0-9-]+): (.+)")
 
 
 def list_profiles(project: Path) -> dict[str, str]:
     """Return the profiles by name, with a line on each.
 
-    A profile is a file of mkosi.conf.d/ that matches on exactly one profile; the comment in it that begins
-    with `Profile NAME: ` is its description.
+    A profile is what a comment `# Profile NAME: ` in a file of mkosi.conf.d/ describes.
     """
-    found: dict[str, str] = {}
-    for file in sorted((project / "mkosi.conf.d").glob("*.conf")):
-        text = file.read_text()
-        parser = configparser.ConfigParser(strict=False, allow_no_value=True, interpolation=None)
-        parser.read_string(text)
-        name = parser.get("Match", "Profiles", fallback="")
-        if not name or name.startswith(("|", "!")):
-            continue
-        start = f"# {_PREFIX}{name}: "
-        found[name] = next(
-            (line.removeprefix(start) for line in text.splitlines() if line.startswith(start)), ""
-        )
-    return found
+    lines = (
+        line
+        for file in sorted((project / "mkosi.conf.d").glob("*.conf"))
+        for line in file.read_text().splitlines()
+    )
+    return {found[1]: found[2] for line in lines if (found := _PROFILE.fullmatch(line))}
 
 
 def check_profile(project: Path, name: str) -> None:

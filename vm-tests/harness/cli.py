@@ -38,7 +38,7 @@ def register(subparsers: _Subparsers) -> None:
         "--nodes", type=_count, metavar="N", help="node1 to nodeN (default: those that exist, or one)"
     )
     up.add_argument("--memory", type=_count, metavar="MIB", default=MEMORY, help=f"of a new node ({MEMORY})")
-    up.add_argument("--profile", metavar="NAME", default="vm", help="image to start from (vm)")
+    up.add_argument("--profile", metavar="NAME", help="image to start from (default: the one built last)")
     listing = add("list", "show all nodes and their state")
     listing.add_argument("--json", action="store_true", help="as a JSON list")
     status = add("status", "show the nodes and the cluster that they form; on a terminal until it is formed")
@@ -64,7 +64,8 @@ def _up(args: argparse.Namespace, context: VmContext) -> int:
     group = _group(args, context)
     credential = context.credential(group.name)
     boot = Boot({JOIN_CREDENTIAL: credential} if credential else {})
-    image = disks.find_image(context.images.parent / args.profile)
+    profile = args.profile or disks.find_profile(context.images.parent)
+    image = disks.find_image(context.images.parent / profile)
     with group.locked():
         group.create(image)
         known = [machine.name for machine in group.machines()]

@@ -15,6 +15,12 @@ from image.toolstree import ToolsTree
 _BUILD = "./build.py --profile {profile}"
 
 
+def find_profile(output: Path) -> str:
+    """Return the profile whose image in `output` was built last; "vm" where there is none."""
+    built = sorted(output.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    return built[-1].parent.name if built else "vm"
+
+
 def find_image(images: Path) -> Path:
     """Return the one disk image of a profile; raises ClusterError with the command that makes it.
 
