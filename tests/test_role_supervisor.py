@@ -28,13 +28,14 @@ class Recorder:
         self.states = {QUEUE: Unit.INACTIVE, WORKER: Unit.INACTIVE}
         self.calls: list[tuple[str, str]] = []
         self.linger = False
+        self.fails: set[str] = set()
 
     def read_units(self, units: Iterable[str]) -> dict[str, Unit]:
         return {unit: self.states[unit] for unit in units}
 
     def start(self, unit: str) -> None:
         self.calls.append(("start", unit))
-        self.states[unit] = Unit.ACTIVE
+        self.states[unit] = Unit.FAILED if unit in self.fails else Unit.ACTIVE
 
     def stop(self, unit: str) -> None:
         self.calls.append(("stop", unit))
@@ -201,6 +202,23 @@ def test_a_unit_that_died_is_started_again_after_a_pause(supervisor: Supervisor,
     assert len(units.calls) == 1
     settle(supervisor, 12.5)
     assert units.calls == [("start", QUEUE)] * 2
+
+
+def test_a_unit_that_cannot_start_is_tried_again_later_and_later(
+    supervisor: Supervisor, units: Recorder
+) -> None:
+    supervisor.take(order(replace(LEASE, until=1000.0)))
+    units.fails.add(QUEUE)
+    for now in range(10, 310):
+        supervisor.tick(float(now))
+    assert 6 <= len(units.calls) <= 12
+    (state,) = supervisor.take(order(replace(LEASE, until=1000.0))).roles
+    assert state.state == "failed"
+    units.fails.clear()
+    for now in range(310, 380):
+        supervisor.tick(float(now))
+    (state,) = supervisor.take(order(replace(LEASE, until=1000.0))).roles
+    assert state.state == "running"
 
 
 def test_a_file_that_cannot_be_written_fails_this_role_alone(

@@ -5,25 +5,21 @@ Runs as root, apart from the agent (clusteros-roles.service). It does as the las
 by itself what time asks for: an agent that is stopped, hung or gone keeps no lease alive. Units of roles with
 a lease are bound to it, so that without it none runs.
 
-Owns the files that roles name, /run/cluster-os-roles, and the units of roles.
+Owns the units of roles; their files are those of role_files.py.
 """
 
-import base64
 import logging
-import os
-import pwd
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from agent import files
 from agent.errors import ClusterError
 from agent.model import Facts
 from agent.roles import memory, systemd
 from agent.roles.check import Check
-from agent.roles.order import DeliveredSecret, Order, OrderedRole, Report, RoleState
+from agent.roles.order import Order, OrderedRole, Report, RoleState
 from agent.roles.plan import (
     Gone,
     Kill,
@@ -38,10 +34,12 @@ from agent.roles.plan import (
     decide,
     note_failure,
 )
-from agent.roles.render import render
 from agent.roles.role import Kind, OnChange, Role, Roles
+from agent.roles.role_files import RoleFiles
 
-CALM, QUICK = 1.0, 0.2
+SOON = 1.0
+"""Seconds until what failed is looked at again."""
+CALM, QUICK = 5.0, 0.2
 """Seconds between two looks: while all is as it should be, and while something is under way."""
 _log = logging.getLogger("roles")
 
@@ -56,13 +54,13 @@ class Supervisor:
 
     def __init__(self, roles: Roles, facts: Facts, folder: Path) -> None:
         self._roles = roles
-        self._facts = facts
         self._folder = folder
         self._order: Order | None = None
         self._running = memory.load(folder)
         self._remembered = dict(self._running)
+        self._tried: dict[str, set[str]] = {}  # units by role that were started since the last failure
         self._checks: dict[str, Check] = {}
-        self._files: dict[str, Mapping[str, bytes]] = {}  # by role, as they were written last
+        self._files = RoleFiles(folder / "secrets", facts)
         self._states: dict[str, RoleState] = {}
         self._woken = threading.Event()
         self._stopped = False
@@ -85,7 +83,7 @@ class Supervisor:
                 pause = self.tick(read_clock())
             except ClusterError as error:
                 _log.warning("%s", error.message)
-                pause = CALM
+                pause = SOON
             self._woken.wait(pause)
             self._woken.clear()
 
@@ -100,7 +98,7 @@ class Supervisor:
             try:
                 pause = min(pause, self._tend(role, ordered.get(name), order, seen, now))
             except ClusterError as error:
-                pause = QUICK
+                pause = min(pause, SOON)
                 self._fail(name, error.message, now)
         if self._remembered != self._running:
             memory.save(self._folder, self._running)
@@ -147,23 +145,7 @@ class Supervisor:
         name = role.name
         if isinstance(step, Start):
             assert wanted is not None
-            known = self._running.get(name)
-            if known is not None and not step.first:
-                # It ran, and does not any more.
-                pass
-            if step.first:
-                if known is not None and known.since:
-                    self._running[name] = note_failure(known, now)
-                    _log.warning("%s: %s does not run any more", name, step.unit)
-                    return
-                if order is None:
-                    return
-                self._write(role, order, wanted.epoch)
-                failures, again = (known.failures, known.again) if known else (0, 0.0)
-                self._running[name] = Running(wanted.epoch, wanted.until, 0.0, failures, again)
-                memory.save(self._folder, self._running)
-            _log.info("%s: starts %s%s", name, step.unit, f" in epoch {wanted.epoch}" if wanted.epoch else "")
-            systemd.start(step.unit)
+            self._start(role, step, wanted, order, now)
         elif isinstance(step, Stop):
             _log.info("%s: stops %s", name, step.unit)
             systemd.stop(step.unit)
@@ -172,6 +154,27 @@ class Supervisor:
             systemd.kill(step.unit)
         elif isinstance(step, Gone):
             self._clear(role)
+
+    def _start(self, role: Role, step: Start, wanted: Wanted, order: Order | None, now: float) -> None:
+        name = role.name
+        known = self._running.get(name, Running(wanted.epoch, wanted.until))
+        tried = self._tried.setdefault(name, set())
+        if step.unit in tried:
+            # It was started, and does not run, or not any more.
+            tried.clear()
+            self._running[name] = note_failure(known, now)
+            _log.warning("%s: %s does not run", name, step.unit)
+            return
+        if step.first:
+            if order is None:
+                return
+            self._files.write(role, order, wanted.epoch)
+            self._running[name] = replace(known, epoch=wanted.epoch, until=wanted.until, since=0.0)
+            # Before anything runs: what is started anew must know of it.
+            memory.save(self._folder, self._running)
+        tried.add(step.unit)
+        _log.info("%s: starts %s%s", name, step.unit, f" in epoch {wanted.epoch}" if wanted.epoch else "")
+        systemd.start(step.unit)
 
     def _keep(self, role: Role, order: Order | None, now: float) -> None:
         """See to a role that runs: its files, its health."""
@@ -189,9 +192,9 @@ class Supervisor:
                     systemd.restart(unit)
 
     def _refresh(self, role: Role, order: Order, epoch: int) -> None:
-        before = self._files.get(role.name)
-        changed = self._write(role, order, epoch)
-        if before is None or not changed:
+        known = role.name in self._files
+        changed = self._files.write(role, order, epoch)
+        if not known or not changed:
             return
         kinds = {file.on_change for file in role.files if file.path in changed}
         secrets = {path for path in changed if path not in {file.path for file in role.files}}
@@ -203,39 +206,14 @@ class Supervisor:
             for unit in role.units:
                 systemd.reload(unit)
 
-    def _write(self, role: Role, order: Order, epoch: int) -> set[str]:
-        """Write the files and the secrets of a role; return the paths of those that changed."""
-        given = {secret.name: secret for secret in order.secrets}
-        wanted: dict[str, tuple[bytes, int, str]] = {}
-        for each in role.secrets:
-            if each.name in given:
-                wanted[str(self._secret_path(each.name))] = (_open(given[each.name]), 0o600, "root")
-        rendered = render(role, order, self._facts, epoch, lambda name: str(self._secret_path(name)))
-        for file in role.files:
-            wanted[file.path] = (rendered[file.path], file.mode, file.owner)
-        before = self._files.get(role.name, {})
-        changed = {path for path, (content, _, _) in wanted.items() if before.get(path) != content}
-        for path in sorted(changed):
-            content, mode, owner = wanted[path]
-            _place(Path(path), content, mode, owner)
-        self._files[role.name] = {path: content for path, (content, _, _) in wanted.items()}
-        return changed
-
     def _clear(self, role: Role) -> None:
         """Forget a role that is not here any more, and take its secrets away."""
         self._running.pop(role.name, None)
+        self._tried.pop(role.name, None)
         check = self._checks.pop(role.name, None)
         if check is not None:
             check.end()
-        if self._files.pop(role.name, None) is None:
-            return
-        used = {each.name for name in self._files for each in self._roles[name].secrets}
-        for each in role.secrets:
-            if each.name not in used:
-                self._secret_path(each.name).unlink(missing_ok=True)
-
-    def _secret_path(self, name: str) -> Path:
-        return self._folder / "secrets" / name.replace("/", ".")
+        self._files.forget(role, self._roles)
 
     def _fail(self, name: str, reason: str, now: float) -> None:
         known = self._running.get(name)
@@ -257,22 +235,3 @@ class Supervisor:
         else:
             begins = isinstance(step, Start)
             self._states[name] = RoleState(name, epoch, "starting" if begins else "stopping", step.unit)
-
-
-def _open(secret: DeliveredSecret) -> bytes:
-    try:
-        return base64.b64decode(secret.value, validate=True)
-    except ValueError:
-        raise ClusterError(f"the secret {secret.name} is not in base64") from None
-
-
-def _place(path: Path, content: bytes, mode: int, owner: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(path, content, mode=mode)
-        entry = pwd.getpwnam(owner)
-        os.chown(path, entry.pw_uid, entry.pw_gid)
-    except KeyError:
-        raise ClusterError(f"{path}: there is no user {owner} in the image") from None
-    except OSError as error:
-        raise ClusterError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
