@@ -11,7 +11,7 @@ from tests.cluster.bundle import encode, make_credential
 pytestmark = pytest.mark.full
 
 READY_LIMIT = 900.0
-"""Seconds for five boots at once on two cores under TCG; it takes some 300."""
+"""Seconds for five boots at once on two cores under TCG; it takes some 500."""
 
 
 def test_five_machines_form_one_cluster_and_come_back_after_a_power_cut(lab: Lab) -> None:
