@@ -90,6 +90,14 @@ def test_a_folder_without_role_yaml_is_refused(tmp_path: Path) -> None:
         read_role(tmp_path)
 
 
+def test_a_role_that_is_wrong_is_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, GOOD)
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "wrong/role.yaml").write_text("version: 1\n")
+    assert list(read_roles(tmp_path)) == ["example"]
+    assert "left out the role wrong: there are 3 errors" in caplog.text
+
+
 def test_no_folder_no_roles(tmp_path: Path) -> None:
     assert read_roles(tmp_path / "none") == {}
 

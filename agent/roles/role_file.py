@@ -5,6 +5,7 @@ A role is a folder in /usr/lib/cluster-os/roles with role.yaml and the templates
 roles are trusted as the image is; the checks are for who writes one.
 """
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ SECRET = rf"{NAME}/[a-z][a-z0-9-]{{0,22}}"
 MAX_ROLES = 64
 MAX_BYTES = 64 << 10
 HINT = "see docs/roles.md; check it with: node-agent role check DIR"
+_log = logging.getLogger("roles")
 _UNIT = r"[A-Za-z0-9:_.@-]{1,200}\.(service|socket|target|timer|path|mount)"
 _PATH = r"/(etc|run)(/[A-Za-z0-9][A-Za-z0-9._-]*)+"
 _USER = r"[a-z_][a-z0-9_-]{0,30}"
@@ -108,12 +110,21 @@ _HEALTH = {"command": _arguments(), "every": rule.whole(1, 3600), "failures": ru
 
 
 def read_roles(folder: Path = FOLDER) -> Roles:
-    """Return the roles in `folder` by name, none where it is missing; ClusterError for one that is wrong."""
+    """Return the roles in `folder` by name, none where it is missing.
+
+    One that is wrong is left out, and the log says what is wrong: the other roles do not suffer from it.
+    """
     try:
         names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     except FileNotFoundError:
         return {}
-    return {name: read_role(folder / name) for name in names[:MAX_ROLES]}
+    found = {}
+    for name in names[:MAX_ROLES]:
+        try:
+            found[name] = read_role(folder / name)
+        except ClusterError as error:
+            _log.error("left out the role %s: %s", name, error.message)
+    return found
 
 
 def read_role(folder: Path) -> Role:

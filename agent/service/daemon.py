@@ -175,7 +175,9 @@ class Daemon:
         guard("ledger", lambda: self.following.follow(self.consensus.applied))
         before, self.standing = self.standing, self._find_standing()
         if self.standing.phase is not before.phase:
-            self.faults.forget(["forming", "joining", "admission", "mesh", "contacts", "raft", "duties"])
+            self.faults.forget(
+                ["forming", "joining", "admission", "mesh", "contacts", "raft", "duties", "roles"]
+            )
         membership, peers = self.membership, self.gossip.peers
         if membership is not None and self.standing.phase is Phase.MEMBER:
             guard("mesh", lambda: done.append(self._keep_mesh(membership, now)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agent.cluster import Ledger
 from agent.control.stream import read_until, send
+from agent.discovery.tags import MAX_ROLES
 from agent.errors import ClusterError
 from agent.facts import read_facts
 from agent.roles import secret
@@ -51,9 +52,13 @@ class Ordering:
 
     @property
     def leading(self) -> tuple[str, ...]:
-        """The roles of kind leader that this node can hold."""
-        able = (role for role in self._roles.values() if role.kind is Kind.LEADER)
-        return tuple(sorted(role.name for role in able if role.name not in self._obstacles))
+        """The roles of kind leader that this node can hold, as many as there is room for in its tags."""
+        able = sorted(role.name for role in self._roles.values() if role.kind is Kind.LEADER)
+        found: tuple[str, ...] = ()
+        for name in able:
+            if name not in self._obstacles and len(",".join((*found, name))) <= MAX_ROLES:
+                found = (*found, name)
+        return found
 
     def keep(
         self, membership: Membership, held: Iterable[tuple[str, int, float]], now: float, *, member: bool
