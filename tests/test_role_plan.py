@@ -62,6 +62,9 @@ def test_another_epoch_stops_first() -> None:
     nothing = seen(Unit.INACTIVE, Unit.INACTIVE)
     assert decide(UNITS, nothing, Wanted(2, 200.0), STARTED, 50) == Gone()
     assert decide(UNITS, nothing, Wanted(2, 200.0), None, 50) == Start("one.service", first=True)
+    # So does what nobody remembers to have started under a lease.
+    assert decide(UNITS, both, Wanted(2, 200.0), None, 50) == Stop("two.service")
+    assert decide(UNITS, both, Wanted(0, None), None, 50) == Rest()
 
 
 def test_what_is_needed_is_waited_for_before_the_start_only() -> None:

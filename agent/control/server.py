@@ -8,7 +8,6 @@ the agent runs as. The mode of the socket (0660) keeps others from connecting at
 import logging
 import os
 import socket
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,12 +15,11 @@ from typing import Any
 
 from agent.control import protocol
 from agent.control.listener import Listener
-from agent.control.stream import read_until, send
+from agent.control.stream import read_until, read_user, send
 from agent.errors import ClusterError
 
 READ_LIMIT = 5.0  # seconds for a client to send its request
 SEND_LIMIT = 10.0  # seconds for a client to take its answer
-_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 _log = logging.getLogger(__name__)
 
 Handle = Callable[[dict[str, Any], int], dict[str, Any]]
@@ -50,9 +48,7 @@ class ControlServer:
             self._path.unlink()
 
     def _serve(self, connection: socket.socket) -> None:
-        uid = _CREDENTIALS.unpack(
-            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        )[1]
+        uid = read_user(connection)
         line = read_until(connection, b"\n", limit=protocol.MAX_REQUEST, time_limit=READ_LIMIT)
         if line:
             send(connection, self._answer(line, uid), time_limit=SEND_LIMIT)

@@ -2,7 +2,17 @@
 """Read and write on a connection, bounded in size and in time. No protocol."""
 
 import socket
+import struct
 import time
+
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+
+
+def read_user(connection: socket.socket) -> int:
+    """Return the ID of the user who connected to a Unix socket: the kernel's word (SO_PEERCRED, unix(7))."""
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    user: int = _CREDENTIALS.unpack(found)[1]
+    return user
 
 
 def read_until(connection: socket.socket, end: bytes, *, limit: int, time_limit: float) -> bytes:

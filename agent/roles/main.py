@@ -5,7 +5,6 @@ import logging
 import pwd
 import signal
 import socket
-import struct
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from systemd import daemon as systemd_daemon
 from agent import files
 from agent.control.listener import Listener
 from agent.control.protocol import printable
-from agent.control.stream import read_until, send
+from agent.control.stream import read_until, read_user, send
 from agent.errors import ClusterError
 from agent.facts import read_facts
 from agent.roles.order import MAX_ORDER, decode_order, encode_report
@@ -25,7 +24,6 @@ from agent.tree import Tree
 FOLDER = Path("/run/cluster-os-roles")
 USER = "clusteros"
 READ_LIMIT = 5.0
-_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 _log = logging.getLogger("roles")
 
 
@@ -60,8 +58,7 @@ def main() -> int:
 
 def serve(connection: socket.socket, supervisor: Supervisor, allowed: set[int]) -> None:
     """Take one order, and answer with a report. Who may order is the kernel's word (SO_PEERCRED)."""
-    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    if _CREDENTIALS.unpack(found)[1] not in allowed:
+    if read_user(connection) not in allowed:
         return
     line = read_until(connection, b"\n", limit=MAX_ORDER, time_limit=READ_LIMIT)
     if not line:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the supervisor remembers over its own restarts, until the machine restarts: roles.json in its folder.
 
-Owns that file. What is damaged is as good as lost: then every role that is started is stopped first.
+Owns that file. What is damaged is as good as lost: then what runs under a lease is stopped first.
 """
 
 import json

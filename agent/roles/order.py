@@ -18,12 +18,12 @@ from typing import Annotated, Literal
 from agent.errors import ClusterError
 from agent.roles.role_file import NAME, SECRET
 from agent.status import schema
+from agent.status.document import NodeId
 from agent.status.schema import Range, Text
 
 MAX_ORDER = 4 << 20  # bytes
 MAX_REPORT = 1 << 20
 RoleName = Annotated[str, Text(NAME)]
-NodeId = Annotated[str, Text(r"[1-9A-HJ-NP-Za-km-z]{32,44}")]
 HostName = Annotated[str, Text(r"n-[0-9a-z]{1,10}")]
 Ipv4 = Annotated[str, Text(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")]
 Ipv6 = Annotated[str, Text(r"[0-9a-f:]{2,39}")]

@@ -97,15 +97,16 @@ def decide(
     units: Sequence[str], seen: Mapping[str, Unit], wanted: Wanted | None, running: Running | None, now: float
 ) -> Step:
     """Return the next step. `now`, and the times in the records, are of one clock, in seconds."""
+    active = [unit for unit in units if seen[unit] is not Unit.INACTIVE and seen[unit] is not Unit.FAILED]
     keep = (
         wanted is not None
         and (wanted.until is None or now < wanted.until)
-        and (running is None or running.epoch == wanted.epoch)
+        # In which epoch units began that nobody remembers to have started, nobody knows.
+        and (running.epoch == wanted.epoch if running is not None else wanted.until is None or not active)
     )
     if not keep:
         return _stop(units, seen, running, now)
     assert wanted is not None
-    active = [unit for unit in units if seen[unit] is not Unit.INACTIVE and seen[unit] is not Unit.FAILED]
     for unit in units:
         if seen[unit] is Unit.ACTIVE:
             continue

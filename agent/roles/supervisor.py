@@ -10,11 +10,11 @@ Owns the units of roles; their files are those of role_files.py.
 
 import logging
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from agent.boottime import read_clock
 from agent.errors import ClusterError
 from agent.model import Facts
 from agent.roles import memory, systemd
@@ -44,11 +44,6 @@ CALM, QUICK = 5.0, 0.2
 _log = logging.getLogger("roles")
 
 
-def read_clock() -> float:
-    """Return CLOCK_BOOTTIME in seconds, the clock of leases."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 class Supervisor:
     """`take` gets orders, in any thread; `run` works until `stop`."""
 
@@ -69,7 +64,9 @@ class Supervisor:
         """Do as `order` says from now on; return how things were at the last look."""
         self._order = order
         self._woken.set()
-        return Report(tuple(self._states[name] for name in sorted(self._states)))
+        # A copy: the loop may forget a role meanwhile.
+        states = self._states.copy()
+        return Report(tuple(states[name] for name in sorted(states)))
 
     def stop(self) -> None:
         """End `run` soon; may be called from a signal handler."""

@@ -2,9 +2,9 @@
 """The role leases that this node holds: renews them, and knows until when it may act under them."""
 
 import logging
-import time
 from collections.abc import Callable
 
+from agent.boottime import read_clock
 from agent.cluster import Ledger
 from agent.election import leases
 from agent.membership import commands
@@ -13,11 +13,6 @@ from agent.service.consensus import Consensus
 AT_LEAST = 0.05
 """Seconds of the shortest wait."""
 _log = logging.getLogger("roles")
-
-
-def read_clock() -> float:
-    """Return the clock of a holder in seconds: it goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Holding:

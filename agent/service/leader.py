@@ -71,7 +71,9 @@ class Leader:
         return min(ends, now + self.holding.wait())
 
     def _list_secrets(self, ledger: Ledger) -> Sequence[Duty]:
-        names = {each.name for role in self._defined.values() for each in role.secrets}
+        held = {role for role, lease in ledger.leases.items() if lease.holder == self._me}
+        mine = (role for role in self._defined.values() if role.name in held)
+        names = {each.name for role in mine for each in role.secrets}
         known = {
             name: secret.read(ledger, name, self._me, self._seed) for name in names & ledger.secrets.keys()
         }

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tell the supervisor of roles what this node has, and hear from it how that does."""
 
-import logging
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +24,6 @@ TIME_LIMIT = 2.0
 SAY_AGAIN = 5.0
 """Seconds after which the same order is given again: the supervisor may have been started anew."""
 _SETTLED = {"running"}
-_log = logging.getLogger("roles")
 
 
 class Ordering:
