@@ -85,6 +85,13 @@ def test_what_was_installed_earlier_gives_no_other_bytes(manifest: Manifest, too
         assert f"Timestamp: {expected:%Y-%m-%d %H:%M:%S}" in done.stdout.decode(), path
 
 
+def test_accounts_were_made_on_the_day_of_the_source(manifest: Manifest, tools: ToolsTree) -> None:
+    argv: list[str | Path] = ["dump.erofs", "--cat", "--path=/etc/shadow", find(manifest, "root")]
+    done = subprocess.run(tools.command(argv), capture_output=True, text=True, check=True)
+    days = {line.split(":")[2] for line in done.stdout.splitlines()}
+    assert days == {str(manifest.source_date_epoch // 86400)}
+
+
 def test_the_versions_under_test_are_the_versions_shipped(manifest: Manifest) -> None:
     pins = dict(
         re.findall(r"^([a-z0-9-]+)==(\S+)$", (PROJECT / "image/python/builder.in").read_text(), re.MULTILINE)
