@@ -76,7 +76,7 @@ class Daemon:
         self.welcome = Welcome(handed.seed, self.me)
         roles = read_roles()
         self.leader = Leader(handed.seed, self.me, config.election, roles)
-        self.ordering = Ordering(roles, config.roles.labels, handed.seed, self.me)
+        self.ordering = Ordering(roles, config.roles.labels, handed.seed, self.me, self.inbox.wake)
         self.leader.roles = self.ordering.leading
         self.operator = Operator(self)
         self.telling = Telling(self)

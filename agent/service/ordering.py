@@ -1,28 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tell the supervisor of roles what this node has, and hear from it how that does."""
 
-import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from agent.cluster import Ledger
-from agent.control.stream import read_until, send
 from agent.discovery.tags import MAX_ROLES
-from agent.errors import ClusterError
 from agent.facts import read_facts
 from agent.roles import secret
 from agent.roles.composition import compose_order, list_ordered, list_states
-from agent.roles.order import MAX_REPORT, Order, Report, decode_report, encode_order
+from agent.roles.order import Order, Report
 from agent.roles.placement import find_obstacle
 from agent.roles.role import Kind, Roles
+from agent.service.courier import SOCKET, Courier
 from agent.service.membership import Membership
 from agent.status.document import RoleStatus
 from agent.tree import Tree
 
-SOCKET = Path("/run/cluster-os-roles/supervisor.sock")
-TIME_LIMIT = 2.0
 SAY_AGAIN = 5.0
 """Seconds after which the same order is given again: the supervisor may have been started anew."""
+LOOK_AGAIN = 0.5
+"""The same while a role is not settled."""
 _SETTLED = {"running"}
 
 
@@ -30,17 +28,25 @@ class Ordering:
     """The agent's end. Without roles in the image it does nothing."""
 
     def __init__(
-        self, roles: Roles, labels: Iterable[str], seed: bytes, me: str, path: Path = SOCKET
+        self,
+        roles: Roles,
+        labels: Iterable[str],
+        seed: bytes,
+        me: str,
+        changed: Callable[[], None],
+        *,
+        path: Path = SOCKET,
     ) -> None:
+        """`changed` is called, from another thread, when there is news of the supervisor."""
         self._roles = roles
         self._seed = seed
         self._me = me
-        self._path = path
         self._said: Order | None = None
         self._said_at = float("-inf")
         self._report: Report | None = None
         self._obstacles: dict[str, str] = {}
         self._secrets: dict[str, tuple[int, bytes]] = {}  # name -> version, bytes
+        self._courier = Courier(path, changed) if roles else None
         if roles:
             facts, marks = read_facts(Tree()), set(labels)
             for role in roles.values():
@@ -63,21 +69,24 @@ class Ordering:
     ) -> str:
         """Order what is this node's; return what changed, empty for nothing. Not a `member`: no role.
 
-        Raises ClusterError when the supervisor does not answer.
+        Never waits. Raises ClusterError when the supervisor did not answer.
         """
-        if not self._roles:
+        if self._courier is None:
             return ""
         ordered = list_ordered(self._roles, self._obstacles, held) if member else ()
         order = compose_order(
             self._me, membership.genesis, membership.ledger, ordered, self._open_secrets(membership.ledger)
         )
         settled = self._report is not None and all(each.state in _SETTLED for each in self._report.roles)
-        if order == self._said and now < self._said_at + (SAY_AGAIN if settled else 0.0):
-            return ""
-        before = self._report
-        self._report = self._exchange(order)
-        self._said, self._said_at = order, now
-        return _describe(before, self._report)
+        if order != self._said or now >= self._said_at + (SAY_AGAIN if settled else LOOK_AGAIN):
+            self._courier.give(order)
+            self._said, self._said_at = order, now
+        outcome = self._courier.outcome
+        if outcome.error is not None:
+            self._report = None
+            raise outcome.error
+        before, self._report = self._report, outcome.report
+        return _describe(before, self._report) if self._report is not None else ""
 
     def states(self, membership: Membership | None) -> tuple[RoleStatus, ...]:
         """Return where each role stands here."""
@@ -94,20 +103,6 @@ class Ordering:
                 found = secret.read(ledger, name, self._me, self._seed)
                 self._secrets[name] = version, found[1] if found else b""
         return {name: value for name, (_, value) in self._secrets.items() if value}
-
-    def _exchange(self, order: Order) -> Report:
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-                connection.settimeout(TIME_LIMIT)
-                connection.connect(str(self._path))
-                send(connection, encode_order(order), time_limit=TIME_LIMIT)
-                return decode_report(read_until(connection, b"\n", limit=MAX_REPORT, time_limit=TIME_LIMIT))
-        except OSError as error:
-            self._report = None
-            raise ClusterError(
-                f"the supervisor of roles does not answer: {(error.strerror or str(error)).lower()}",
-                hint="see: systemctl status clusteros-roles",
-            ) from None
 
 
 def _describe(before: Report | None, after: Report) -> str:
