@@ -128,7 +128,7 @@ def test_a_secret_is_made_given_to_who_comes_and_made_anew_when_somebody_goes() 
 
 
 def order(*roles: OrderedRole) -> Order:
-    me = Host(NODES[0], "n-abcdefghij", "10.86.0.1", "fd00::1")
+    me = Host(NODES[0], "n-abcdefghij", "10.86.0.1", "fd00::1", voter=True)
     return Order("lab", "10.86.0.0/16", "fd00::/64", me, (me,), (), roles, ())
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """role.yaml: what is read from it, and that all errors are told at once."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from agent.roles.role import Kind, OnChange, Placement
 from agent.roles.role_file import read_role, read_roles
 
 PROJECT = Path(__file__).parent.parent
+UNITS = Path(__file__).parents[1] / "units/cluster"
 FOLDERS = sorted(PROJECT.glob("overlays/*/usr/lib/cluster-os/roles/*"))
 GOOD = """\
 version: 1
@@ -109,8 +111,11 @@ def test_each_role_of_the_images_is_right(folder: Path) -> None:
         # What runs under a lease ends when nobody keeps its time.
         for unit in role.units:
             drop_in = folder.parents[2] / "systemd/system" / f"{unit}.d/10-cluster-os.conf"
-            assert "BindsTo=clusteros-roles.service" in drop_in.read_text()
+            ours = UNITS / re.sub(r"@.*\.", "@.", unit)
+            text = drop_in.read_text() + (ours.read_text() if ours.exists() else "")
+            assert "BindsTo=clusteros-roles.service" in text
 
 
 def test_there_are_roles_to_check() -> None:
-    assert {"names", "slurm-controller", "slurm-worker"} <= {folder.name for folder in FOLDERS}
+    found = {folder.name for folder in FOLDERS}
+    assert {"names", "slurm-controller", "slurm-copies", "slurm-worker"} <= found

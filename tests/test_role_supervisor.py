@@ -17,7 +17,7 @@ from agent.roles.role import Kind, OnChange, Placement, RenderedFile, Role, Shar
 from agent.roles.supervisor import Supervisor
 from agent.tree import Tree
 
-ME = Host("3jziSxiYaDg5UQvdWtkXbHKw1pVovCSTdFy4roQm7FQN", "n-3jzisxiyad", "10.86.0.1", "fd00::1")
+ME = Host("3jziSxiYaDg5UQvdWtkXbHKw1pVovCSTdFy4roQm7FQN", "n-3jzisxiyad", "10.86.0.1", "fd00::1", voter=True)
 QUEUE, WORKER = "queue.service", "worker.service"
 
 

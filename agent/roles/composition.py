@@ -52,7 +52,10 @@ def compose_order(
 ) -> Order:
     """Return the order."""
     cluster_id = genesis.cluster_id
-    hosts = {node: _host(cluster_id, member) for node, member in sorted(ledger.members.items())}
+    hosts = {
+        node: _host(cluster_id, member, voter=node in ledger.voters)
+        for node, member in sorted(ledger.members.items())
+    }
     holders = tuple(
         Holder(
             lease.role,
@@ -102,7 +105,7 @@ def list_states(
     return tuple(found)
 
 
-def _host(cluster_id: str, member: Member) -> Host:
+def _host(cluster_id: str, member: Member, *, voter: bool) -> Host:
     node_id = member.node_id
     hostname = identity_of_node_id(node_id).hostname
-    return Host(node_id, hostname, member.ipv4, str(mesh_ipv6(cluster_id, node_id)))
+    return Host(node_id, hostname, member.ipv4, str(mesh_ipv6(cluster_id, node_id)), voter)

@@ -47,6 +47,7 @@ class Host:
     hostname: HostName
     ipv4: Ipv4
     ipv6: Ipv6
+    voter: bool
 
 
 @dataclass(frozen=True)

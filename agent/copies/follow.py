@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The end of the holder: brings the newest state here, then has what changes sent to the voters."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from agent.copies.adopt import adopt
+from agent.copies.followed import Followed
+from agent.copies.sender import Sender
+from agent.copies.tree import scan
+from agent.copies.version import Version
+
+PERIOD = 0.1
+"""Seconds between two looks at the files."""
+SHARE = 0.2
+"""Of the time, at most, is spent looking: many files are looked at less often."""
+ADOPT_AGAIN = 0.3
+FLUSH = 1.0
+"""Seconds at the end that the voters have to take what they lack: as long as a lease leaves for stopping."""
+LATE = 2.0
+"""Seconds that most voters may lack a change, before the log says so."""
+_log = logging.getLogger("copies")
+
+
+class Follower:
+    """`notify` tells systemd (sd_notify(3)). All but `stop` and `set_hosts` is for one thread."""
+
+    def __init__(
+        self,
+        followed: Followed,
+        notify: Callable[[str], object],
+    ) -> None:
+        self._followed = followed
+        self._notify = notify
+        self._hosts: tuple[str, ...] = ()
+        self._senders: dict[str, Sender] = {}
+        self._stopping = threading.Event()
+        self._number = 0
+        self._numbers = threading.Lock()
+        self._late = False
+
+    def set_hosts(self, hosts: Sequence[str]) -> None:
+        """Say who the voters are from now on."""
+        self._hosts = tuple(hosts)
+
+    def stop(self) -> None:
+        """Make `run` return."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Take over, then follow, until `stop`. ClusterError: this epoch is over, or a copy is damaged."""
+        if not self._take_over():
+            return
+        pause = 0.0
+        self._notify("READY=1")
+        while not self._stopping.wait(pause):
+            pause = self._look()
+        # What the role wrote while it stopped.
+        self._look()
+        until = time.monotonic() + FLUSH
+        even = sum(sender.wait_even(until) for sender in self._senders.values())
+        _log.info("ends; %d of %d voters have all", even, len(self._senders))
+        for sender in self._senders.values():
+            sender.end()
+
+    def _take_over(self) -> bool:
+        said = ""
+
+        def say(what: str) -> None:
+            nonlocal said
+            if what != said:
+                said = what
+                _log.info("%s", what)
+                self._notify(f"STATUS={what}")
+
+        while not self._stopping.is_set():
+            newest = adopt(self._followed, self._hosts, say)
+            if newest is not None:
+                # Later than whatever an earlier run of this epoch has sent, also to who did not answer.
+                known = newest.number if newest.epoch == self._followed.epoch else 0
+                self._number = max(known, time.time_ns() // 1000)
+                return True
+            self._stopping.wait(ADOPT_AGAIN)
+        return False
+
+    def _look(self) -> float:
+        """Show the senders what there is; return for how long not to look again."""
+        began = time.monotonic()
+        self._match_senders()
+        now = scan(self._followed.folder, self._followed.ignored)
+        for sender in self._senders.values():
+            sender.show(now)
+        self._report(began)
+        return max(PERIOD, (time.monotonic() - began) / SHARE)
+
+    def _match_senders(self) -> None:
+        hosts = self._hosts
+        for host in self._senders.keys() - set(hosts):
+            self._senders.pop(host).end()
+        for host in hosts:
+            if host not in self._senders:
+                self._senders[host] = Sender(self._followed, host, self._next)
+
+    def _next(self) -> Version:
+        with self._numbers:
+            self._number += 1
+            return Version(self._followed.epoch, self._number)
+
+    def _report(self, now: float) -> None:
+        behind = sorted(sender.behind(now) for sender in self._senders.values())
+        late = bool(behind) and behind[len(behind) // 2] > LATE
+        if late != self._late:
+            self._late = late
+            text = "most voters lack what changed" if late else "most voters have what changed"
+            (_log.warning if late else _log.info)("%s", text)
+            self._notify(f"STATUS={text}")

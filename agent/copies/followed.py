@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A role's state, as its holder has it: a frozen record, no behaviour."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What is copied, under which lease, and to where on each voter."""
+
+    folder: Path
+    ignored: tuple[str, ...]  # patterns of file names (fnmatch)
+    epoch: int
+    port: int
+    secret: bytes = field(repr=False)
