@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three machines of profile hpc run SLURM by themselves."""
+"""Three machines of profile hpc run SLURM by themselves, and no loss of a machine loses a job."""
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from harness import slurm
 from harness.cluster import wait_formed
 from harness.disks import find_image
 from harness.lab import Lab
@@ -22,6 +24,15 @@ SLURM_LIMIT = 240.0
 """Seconds from a formed cluster to three workers that are idle, under TCG."""
 RUN_LIMIT = 240.0
 """Seconds for one `srun`: on busy cores a lease may end meanwhile, and the controller is started again."""
+TAKE_OVER_LIMIT = 120.0
+"""Seconds from the loss of the controller to another one that answers."""
+TASKS = 40
+SECONDS = 20
+"""How long a task takes: longer than a controller is away, as what just began then may begin again."""
+ARRAY_LIMIT = 600.0
+SAVES = 12
+"""Seconds in which submissions follow each other without a pause."""
+RING = (Path(__file__).parent / "mpi_ring.py").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -31,24 +42,31 @@ def image() -> Path:
 
 
 @pytest.fixture(scope="module")
-def trio(lab: Lab) -> Iterator[list[Machine]]:
-    """node1 to node3, one cluster."""
-    boot = Boot({JOIN_CREDENTIAL: encode(make_credential(3))})
-    machines = [lab.start(NodeSpec(f"node{number}"), boot) for number in (1, 2, 3)]
+def boot() -> Boot:
+    """What each of the machines is started with."""
+    return Boot({JOIN_CREDENTIAL: encode(make_credential(3))})
+
+
+@pytest.fixture(scope="module")
+def trio(lab: Lab, boot: Boot) -> Iterator[list[Machine]]:
+    """node1 to node3, one cluster with three workers."""
+    machines = [lab.start(NodeSpec(f"node{number}", cpus=4), boot) for number in (1, 2, 3)]
     for machine in machines:
         machine.wait_ready()
     wait_formed(machines)
+    wait_for("three idle workers", lambda: slurm.idle(machines[0]) == 3, SLURM_LIMIT, every=2.0)
     yield machines
 
 
-def idle(machine: Machine) -> int:
-    """How many workers SLURM has that are idle, as this machine sees it."""
-    done = machine.execute(["sinfo", "--noheader", "--Node", "--format=%N %t"])
-    return done.stdout.decode().count(" idle\n") if done.status == 0 else 0
+def find_controller(machines: list[Machine]) -> Machine | None:
+    """The machine on which slurmctld runs."""
+    for machine in machines:
+        if machine.execute(["systemctl", "is-active", "slurmctld"]).status == 0:
+            return machine
+    return None
 
 
 def test_srun_runs_on_all_members(trio: list[Machine]) -> None:
-    wait_for("three idle workers", lambda: idle(trio[0]) == 3, SLURM_LIMIT)
     names = {machine.run("hostname") for machine in trio}
     for machine in trio:
         assert set(machine.run("srun", "-N3", "hostname", limit=RUN_LIMIT).split()) == names
@@ -60,7 +78,100 @@ def test_one_member_has_the_controller_and_all_say_who(trio: list[Machine]) -> N
         roles = json.loads(machine.run("node-agent", "roles", "--json"))
         states = {role["name"]: role["state"] for role in roles["roles"]}
         assert states.pop("slurm-controller") in ("running", "elsewhere")
-        assert states == {"names": "running", "slurm-worker": "running"}
+        assert set(states.values()) == {"running"}
         holders |= {lease["holder"] for lease in roles["leases"] if lease["role"] == "slurm-controller"}
     assert len(holders) == 1
     assert sum(machine.execute(["systemctl", "is-active", "slurmctld"]).status == 0 for machine in trio) == 1
+
+
+def test_the_queue_is_saved_every_second_and_copied(trio: list[Machine]) -> None:
+    slurm.prepare(trio)
+    controller = find_controller(trio)
+    assert controller is not None
+    # SLURM by itself would save every five seconds.
+    script = f"""
+        end=$(($(date +%s) + {SAVES}))
+        while [ "$(date +%s)" -lt $end ]; do
+            sbatch --parsable --hold --output=/dev/null {slurm.SCRIPT} 1
+            stat --format='saved %.Y' /var/lib/slurm-controller/job_state
+        done"""
+    lines = controller.run("sh", "-c", script, limit=RUN_LIMIT).splitlines()
+    saves = {line for line in lines if line.startswith("saved")}
+    assert len(saves) > SAVES // 5 + 2, lines
+    last = [line for line in lines if line.isdigit()][-1]
+    copy = "/var/lib/cluster-os-copies/slurm-controller/copy"
+    script_of_job = f"{copy}/hash.{int(last) % 10}/job.{last}/script"
+    wait_for(
+        f"copies of job {last}",
+        lambda: all(machine.execute(["test", "-e", script_of_job]).status == 0 for machine in trio),
+        TAKE_OVER_LIMIT,
+    )
+    controller.run("scancel", "--state=PENDING", "--user=root")
+
+
+def test_mpi_goes_over_the_mesh(trio: list[Machine]) -> None:
+    for machine in trio:
+        machine.run("sh", "-c", 'printf %s "$1" >/var/tmp/ring.py', "sh", RING)
+    out = trio[0].run("srun", "-N3", "--ntasks-per-node=1", "python3", "/var/tmp/ring.py", limit=RUN_LIMIT)
+    assert "ring of 3 is whole" in out
+    assert "sum over 3 is right" in out
+
+
+def test_every_task_ends_once_though_the_controller_is_killed(
+    lab: Lab, trio: list[Machine], boot: Boot
+) -> None:
+    slurm.prepare(trio)
+    controller = find_controller(trio)
+    assert controller is not None
+    others = [machine for machine in trio if machine is not controller]
+    name = controller.run("hostname")
+    job = slurm.submit(
+        others[0], SECONDS, f"--array=1-{TASKS}", "--exclude", name, "--mem-per-cpu=64", limit=RUN_LIMIT
+    )
+    tasks = {f"{job}.{number}" for number in range(1, TASKS + 1)}
+    # Some have ended, some run, some wait: and more end while nobody listens.
+    wait_for("ended tasks", lambda: slurm.count(others, "end").total() >= 2, ARRAY_LIMIT)
+    assert slurm.count(others, "end").total() < TASKS
+    controller.power_cut()
+    wait_for("another controller", lambda: find_controller(others), TAKE_OVER_LIMIT)
+    lab.start(controller.spec, boot)
+    wait_for("all tasks to end", lambda: set(slurm.count(others, "end")) == tasks, ARRAY_LIMIT, every=2.0)
+    wait_for("an empty queue", lambda: not slurm.queue(others[0]), ARRAY_LIMIT, every=2.0)
+    assert slurm.count(others, "end") == dict.fromkeys(tasks, 1)
+    controller.wait_ready()
+    wait_formed(trio)
+    wait_for("three idle workers", lambda: slurm.idle(others[0]) == 3, SLURM_LIMIT, every=2.0)
+
+
+def test_the_job_of_a_worker_that_is_killed_runs_elsewhere(lab: Lab, trio: list[Machine], boot: Boot) -> None:
+    slurm.prepare(trio)
+    controller = find_controller(trio)
+    assert controller is not None
+    lost = next(machine for machine in trio if machine is not controller)
+    job = slurm.submit(controller, SECONDS, "--nodelist", lost.run("hostname"), limit=RUN_LIMIT)
+    wait_for("the job to begin", lambda: slurm.count([lost], "begin"), RUN_LIMIT)
+    controller.run("scontrol", "update", f"JobId={job}", "ReqNodeList=")
+    lost.power_cut()
+    others = [machine for machine in trio if machine is not lost]
+    wait_for("its end elsewhere", lambda: slurm.count(others, "end")[f"{job}.0"], ARRAY_LIMIT, every=2.0)
+    lab.start(lost.spec, boot)
+    lost.wait_ready()
+    wait_formed(trio)
+    assert slurm.count(others, "end") == {f"{job}.0": 1}
+    wait_for("three idle workers", lambda: slurm.idle(controller) == 3, SLURM_LIMIT, every=2.0)
+
+
+def test_the_queue_survives_two_moves_of_the_controller(trio: list[Machine]) -> None:
+    slurm.prepare(trio)
+    job = slurm.submit(trio[0], SECONDS, "--array=1-9", limit=RUN_LIMIT)
+    held = slurm.submit(trio[0], 1, "--hold", "--job-name=waits", limit=RUN_LIMIT)
+    for _ in range(2):
+        controller = wait_for("a controller", lambda: find_controller(trio), TAKE_OVER_LIMIT)
+        others = [machine for machine in trio if machine is not controller]
+        controller.run("systemctl", "stop", "clusteros-agent")
+        wait_for("another controller", partial(find_controller, others), TAKE_OVER_LIMIT)
+        controller.run("systemctl", "start", "clusteros-agent")
+    expected = {f"{job}.{number}": 1 for number in range(1, 10)}
+    wait_for("all tasks to end", lambda: slurm.count(trio, "end") == expected, ARRAY_LIMIT, every=2.0)
+    wait_for("the one that waits", lambda: slurm.queue(trio[0]) == {str(held): "PENDING"}, ARRAY_LIMIT)
+    trio[0].run("scancel", str(held))
