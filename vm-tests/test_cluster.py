@@ -3,9 +3,12 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
+from nacl.utils import random
 
+from agent.identity import identity_of_seed
 from harness.cluster import read_status, wait_formed
 from harness.lab import Lab
 from harness.machine import Machine
@@ -17,6 +20,10 @@ UNDERLAY_LISTENERS = {("udp", 68), ("udp", 546), ("udp", 5353), ("udp", 51820), 
 MESH_LISTENERS = {("tcp", 7950), ("tcp", 7980)}
 CHANGE_LIMIT = 120.0
 """Seconds for what a running cluster does about a change, on busy cores under TCG."""
+LATENCY = 200
+"""Milliseconds that all packets of a machine are late: twice as much there and back."""
+MEMBERLIST_SECONDS = 10.0
+"""In that time Serf takes a machine for dead that does not answer."""
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +100,30 @@ def test_no_secret_of_the_cluster_is_where_others_can_read_it(trio: list[Machine
     assert trio[0].run("stat", "--format=%a %U", "/run/cluster-os/serf.json") == "600 clusteros"
 
 
+@pytest.mark.full
+def test_with_a_latency_of_200_ms_each_way_nobody_is_given_up_and_all_can_write(trio: list[Machine]) -> None:
+    # That no lease and no leader change is seen in namespaces: emulated processors lose them without latency.
+    wait_formed(trio)
+    with ExitStack() as stack:
+        for machine in trio:
+            delay = ("dev", network_device(machine), "root", "netem")
+            machine.run("tc", "qdisc", "add", *delay, "delay", f"{LATENCY}ms")
+            stack.callback(machine.run, "tc", "qdisc", "del", *delay)
+        there = read_status(trio[1])["mesh"]["ipv4"]
+        assert float(trio[0].run("python3", "-c", _connect(there, 7980))) >= 2 * LATENCY / 1000
+        before = wait_formed(trio)
+        for machine in trio:
+            machine.run("node-agent", "approve", identity_of_seed(random(32)).node_id)
+        wait_for("a coordinator", lambda: sum(map(acts, trio)) == 1, CHANGE_LIMIT)
+        after = wait_formed(trio)
+    for earlier, later in zip(before, after, strict=True):
+        took = later["published"] - earlier["published"]
+        ages = [m["state_age"] for m in later["members"] if m["node_id"] != later["node_id"]]
+        assert min(ages) > took > MEMBERLIST_SECONDS, "somebody was taken for dead meanwhile"
+        assert later["raft"]["commit_index"] >= earlier["raft"]["commit_index"] + len(trio)
+    assert genesis_of(wait_formed(trio)) == genesis_of(before)
+
+
 def test_the_cluster_goes_on_without_its_leader_and_takes_it_back(
     lab: Lab, trio: list[Machine], boot: Boot
 ) -> None:
@@ -163,6 +194,19 @@ def test_a_removed_machine_stays_out_also_after_a_reboot(trio: list[Machine]) ->
 def acts(machine: Machine) -> bool:
     """Whether it says that it runs the role."""
     return "coordinator here" in read_status(machine).get("sentence", "")
+
+
+def network_device(machine: Machine) -> str:
+    """The name of its network interface."""
+    routes = json.loads(machine.run("ip", "-json", "-4", "address", "show", "to", machine.spec.address))
+    return str(routes[0]["ifname"])
+
+
+def _connect(host: str, port: int) -> str:
+    return (
+        f"import socket, time; s = time.monotonic(); socket.create_connection(('{host}', {port}), 10); "
+        "print(time.monotonic() - s)"
+    )
 
 
 def _fetch(host: str, port: int) -> str:

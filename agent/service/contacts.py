@@ -28,21 +28,28 @@ class Contacts:
         self.endpoints: Mapping[str, tuple[Endpoint, ...]] = _read(file)
         self._written = dict(self.endpoints)
         self._write_at = 0.0
+        self._handshakes: Mapping[str, int] = {}  # the last one with each member
+        self._back: set[str] = set()
 
     def note(self, peers: Iterable[Peer], mesh: MeshView, ledger: Ledger, now: float) -> None:
         """Note where members are, and write it down when it changed, now and then."""
         found: dict[str, tuple[Endpoint, ...]] = {}
+        handshakes: dict[str, int] = {}
         gossip = {(peer.node_id, peer.hardware): peer for peer in peers if peer.alive}
         for node_id, member in ledger.members.items():
             key = wireguard_key(node_id)
             session, peer = mesh.sessions.get(key), gossip.get((node_id, member.hardware))
             if session is not None and session.endpoint is not None and is_live(session, now):
                 found[node_id] = (session.endpoint,)
+                if session.handshake is not None:
+                    handshakes[node_id] = session.handshake
+                    if peer is None and session.handshake != self._handshakes.get(node_id):
+                        self._back.add(session.endpoint[0])
             elif peer is not None:
                 found[node_id] = ((peer.address, peer.wireguard_port),)
             elif node_id in self.endpoints:
                 found[node_id] = tuple(self.endpoints[node_id])
-        self.endpoints = found
+        self.endpoints, self._handshakes = found, handshakes
         if found != self._written and now >= self._write_at:
             self._write_at = now + WRITE_AGAIN
             self._written = found
@@ -51,6 +58,15 @@ class Contacts:
     def gossip_addresses(self, port: int) -> tuple[str, ...]:
         """Return the addresses (host:port) at which members may gossip."""
         hosts = {endpoint[0] for endpoints in self.endpoints.values() for endpoint in endpoints}
+        return tuple(join_port(host, port) for host in sorted(hosts))
+
+    def take_back(self, port: int) -> tuple[str, ...]:
+        """Return the addresses (host:port) of members that are back on the mesh and not in the gossip.
+
+        Each once for each handshake. After a long partition nobody's Serf knows the other side, and the mesh,
+        which forgets no member, finds it first.
+        """
+        hosts, self._back = self._back, set()
         return tuple(join_port(host, port) for host in sorted(hosts))
 
 

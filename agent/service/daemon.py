@@ -253,7 +253,9 @@ class Daemon:
                 roles=self.leader.roles,
             ),
         )
-        self.gossip.join(now, self.contacts.gossip_addresses(self.config.discovery.bind_port))
+        port = self.config.discovery.bind_port
+        self.gossip.add_candidates(Announced(self.contacts.take_back(port), news=True), now)
+        self.gossip.join(now, self.contacts.gossip_addresses(port))
         if self.gossip.error:
             raise ClusterError(self.gossip.error)
 

@@ -53,6 +53,8 @@ class Machine:
         self.serf_may_start.set()
         self.clock = ""
         self.variables: dict[str, str] = {}
+        self.serf_settings: dict[str, str] = {}
+        """What Serf is configured with besides what the agent writes; the agent knows nothing of it."""
         self._switch = switch
         self._tools = tools
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -209,7 +211,11 @@ class Machine:
                 process = None
             if process is None and self.serf_may_start.is_set():
                 started_with = present
-                self._spawn("serf", ["serf", "agent", f"-config-file={self.run}/serf.json"])
+                more = self.folder / "serf-more.json"
+                files.replace(more, json.dumps(self.serf_settings).encode(), mode=0o600)
+                self._spawn(
+                    "serf", ["serf", "agent", f"-config-file={self.run}/serf.json", f"-config-file={more}"]
+                )
 
 
 class Machines:
