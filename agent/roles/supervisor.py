@@ -39,8 +39,8 @@ from agent.roles.role_files import RoleFiles
 
 SOON = 1.0
 """Seconds until what failed is looked at again."""
-CALM, QUICK = 5.0, 0.2
-"""Seconds between two looks: while all is as it should be, and while something is under way."""
+CALM, QUICK, SLOW = 5.0, 0.2, 2.0
+"""Seconds between two looks: while all is as it should be; while something is under way, at first and at last."""
 _log = logging.getLogger("roles")
 
 
@@ -57,13 +57,15 @@ class Supervisor:
         self._checks: dict[str, Check] = {}
         self._files = RoleFiles(folder / "secrets", facts)
         self._states: dict[str, RoleState] = {}
+        self._quick = QUICK
         self._woken = threading.Event()
         self._stopped = False
 
     def take(self, order: Order) -> Report:
         """Do as `order` says from now on; return how things were at the last look."""
-        self._order = order
-        self._woken.set()
+        if order != self._order:
+            self._order = order
+            self._woken.set()
         # A copy: the loop may forget a role meanwhile.
         states = self._states.copy()
         return Report(tuple(states[name] for name in sorted(states)))
@@ -90,7 +92,7 @@ class Supervisor:
         given = order.roles if order is not None and order.me is not None else ()
         ordered = self._as_remembered() if order is None else {each.name: each for each in given}
         seen = systemd.read_units(unit for role in self._roles.values() for unit in role.units)
-        pause = CALM
+        before, pause = self._states.copy(), CALM
         for name, role in self._roles.items():
             try:
                 pause = min(pause, self._tend(role, ordered.get(name), order, seen, now))
@@ -100,6 +102,8 @@ class Supervisor:
         if self._remembered != self._running:
             memory.save(self._folder, self._running)
             self._remembered = dict(self._running)
+        # A look costs a process: a unit that takes its time is looked at less and less often.
+        self._quick = QUICK if self._states != before else min(SLOW, self._quick * 1.5)
         return pause
 
     def _as_remembered(self) -> dict[str, OrderedRole]:
@@ -123,7 +127,7 @@ class Supervisor:
             self._keep(role, order, now)
             return CALM if wanted is None or wanted.until is None else min(CALM, max(0.0, wanted.until - now))
         self._take_step(role, step, wanted, order, now)
-        return CALM if isinstance(step, Gone) else QUICK
+        return CALM if isinstance(step, Gone) else self._quick
 
     def _wanted(self, role: Role, ordered: OrderedRole | None, order: Order | None) -> Wanted | None:
         if ordered is None or (role.kind is Kind.LEADER and ordered.until is None):

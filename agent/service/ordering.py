@@ -19,7 +19,7 @@ from agent.tree import Tree
 
 SAY_AGAIN = 5.0
 """Seconds after which the same order is given again: the supervisor may have been started anew."""
-LOOK_AGAIN = 0.5
+LOOK_AGAIN = 2.0
 """The same while a role is not settled."""
 _SETTLED = {"running"}
 
