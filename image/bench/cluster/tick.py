@@ -116,6 +116,7 @@ class World:
             clock_synchronised=True,
             tick=TickStatus(),
             strangers=(),
+            held={},
             roles=(),
             interface="mesh0",
             wireguard_port=51820,
