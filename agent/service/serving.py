@@ -39,6 +39,11 @@ class WebOnMesh:
             except ClusterError as error:
                 self.error = error.message
 
+    @property
+    def ports(self) -> dict[str, int]:
+        """Where it serves now: the port by address."""
+        return {host: server.port for host, server in self._servers.items()}
+
     def close(self) -> None:
         """Serve no more."""
         for server in self._servers.values():

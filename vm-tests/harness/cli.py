@@ -6,11 +6,12 @@ import json
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from agent.errors import ClusterError
 from harness import attach, disks, table
-from harness.cluster import describe, is_formed, read_status
+from harness.cluster import describe, is_formed, look
 from harness.group import Group, GroupBusyError, groups, need_memory
 from harness.machine import BOOT_LIMIT, SHUTDOWN_LIMIT, Machine
 from harness.model import JOIN_CREDENTIAL, MEMORY, Boot, NodeSpec, VmContext
@@ -18,8 +19,8 @@ from harness.waiting import LOOK_AGAIN
 
 DEFAULT_GROUP = "default"
 _EXEC_LIMIT = 24 * 3600.0
-_WHERE = ("cluster", "name", "state")
-_STATUS_COLUMNS = (*_WHERE, "hostname", "phase", "members", "vote", "mesh", "address", "roles", "says")
+MOST_AT_ONCE = 16
+"""Nodes that are asked at the same time."""
 
 _Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -43,7 +44,11 @@ def register(subparsers: _Subparsers) -> None:
     listing = add("list", "show all nodes and their state")
     listing.add_argument("--json", action="store_true", help="as a JSON list")
     status = add("status", "show the nodes and the cluster that they form; on a terminal until it is formed")
-    status.add_argument("--once", action="store_true", help="look once, also on a terminal")
+    how = status.add_mutually_exclusive_group()
+    how.add_argument("--once", action="store_true", help="look once, also on a terminal")
+    how.add_argument(
+        "--watch", action="store_true", help="go on looking, also when it is formed, until Ctrl-C"
+    )
     execute = add("exec", "run a command in a node, as root")
     execute.add_argument("node", metavar="NODE")
     execute.add_argument("argv", metavar="-- CMD", nargs="+", help="the command and its arguments")
@@ -100,32 +105,31 @@ def _list(args: argparse.Namespace, context: VmContext) -> int:
         print(json.dumps(rows, indent=1))
     else:
         shown = [{**row, "addresses": " ".join(row["addresses"])} for row in rows]
-        table.show(["cluster", "name", "state", "pid", "accel", "memory", "addresses", "console"], shown)
+        columns = ["cluster", "name", "state", "pid", "accel", "memory", "addresses", "console"]
+        table.show([table.Table(columns, shown)])
     return 0
 
 
 def _status(args: argparse.Namespace, context: VmContext) -> int:
-    watch = sys.stdout.isatty() and not args.once
-    with table.screen(watch) as show:
-        while True:
-            rows, formed = [], True
-            for group in _groups(args, context):
-                machines = group.machines()
-                documents = [read_status(machine) if machine.state == "ready" else {} for machine in machines]
-                formed = formed and is_formed(documents)
-                rows += [
-                    {
-                        "cluster": group.name,
-                        "name": machine.name,
-                        "state": machine.state,
-                        **describe(document),
-                    }
-                    for machine, document in zip(machines, documents, strict=True)
-                ]
-            show(_STATUS_COLUMNS, rows)
-            if not watch or formed:
-                return 0 if formed else 1
-            time.sleep(LOOK_AGAIN)
+    watch = args.watch or (sys.stdout.isatty() and not args.once)
+    formed = False
+    with table.screen(watch and sys.stdout.isatty()) as show, ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+        try:
+            while True:
+                tables, formed = [], True
+                for group in _groups(args, context):
+                    # All at once: a guest under TCG takes its time.
+                    seen = list(pool.map(look, group.machines()))
+                    formed = formed and is_formed([each.document for each in seen])
+                    tables += describe(group.name, seen)
+                show(tables)
+                if not watch or (formed and not args.watch):
+                    break
+                time.sleep(LOOK_AGAIN)
+        except KeyboardInterrupt:
+            if not args.watch:
+                raise
+    return 0 if formed else 1
 
 
 def _exec(args: argparse.Namespace, context: VmContext) -> int:
