@@ -69,7 +69,7 @@ def test_the_mesh_carries_what_the_underlay_does_not_let_in(trio: list[Machine])
 
 def test_a_member_listens_where_it_should_and_nowhere_else(trio: list[Machine]) -> None:
     machine = trio[0]
-    mesh = read_status(machine)["mesh"]["ipv4"]
+    mesh = read_status(machine)["mesh"]
     lines = machine.run("ss", "--no-header", "--listening", "--tcp", "--udp", "--numeric").splitlines()
     underlay: set[tuple[str, int]] = set()
     own: set[tuple[str, int]] = set()
@@ -78,7 +78,8 @@ def test_a_member_listens_where_it_should_and_nowhere_else(trio: list[Machine]) 
         address, port = local.rsplit(":", 1)
         if address.startswith("127.") or address == "[::1]":
             continue
-        (own if address == mesh else underlay).add((protocol, int(port)))
+        there = address.strip("[]") in (mesh["ipv4"], mesh["ipv6"])
+        (own if there else underlay).add((protocol, int(port)))
     assert underlay - UNDERLAY_LISTENERS == set()
     assert own == MESH_LISTENERS
 
@@ -210,7 +211,7 @@ def _connect(host: str, port: int) -> str:
 
 
 def _fetch(host: str, port: int) -> str:
-    request = "GET /metrics HTTP/1.1\\r\\nHost: node\\r\\n\\r\\n"
+    request = "GET /metrics HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n"
     return (
         f"import socket; s = socket.create_connection(('{host}', {port}), 5); "
         f"s.sendall(b'{request}'); print(s.recv(64).decode())"

@@ -2,8 +2,10 @@
 """The command `vm` of build.py."""
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +17,13 @@ from harness.cluster import describe, is_formed, look
 from harness.group import Group, GroupBusyError, groups, need_memory
 from harness.machine import BOOT_LIMIT, SHUTDOWN_LIMIT, Machine
 from harness.model import JOIN_CREDENTIAL, MEMORY, Boot, NodeSpec, VmContext
+from harness.tunnel import Tunnel
 from harness.waiting import LOOK_AGAIN
 
 DEFAULT_GROUP = "default"
 _EXEC_LIMIT = 24 * 3600.0
+WEB_PORT = 7980
+"""Of the agent's page, on the mesh (node.yaml: metrics.port)."""
 MOST_AT_ONCE = 16
 """Nodes that are asked at the same time."""
 
@@ -48,6 +53,11 @@ def register(subparsers: _Subparsers) -> None:
     how.add_argument("--once", action="store_true", help="look once, also on a terminal")
     how.add_argument(
         "--watch", action="store_true", help="go on looking, also when it is formed, until Ctrl-C"
+    )
+    web = add("web", "show the status page of a node in a browser of this machine")
+    web.add_argument("node", metavar="NODE", nargs="?", default="node1", help="(default: node1)")
+    web.add_argument(
+        "--port", type=_count, metavar="N", default=WEB_PORT, help=f"of this machine ({WEB_PORT})"
     )
     execute = add("exec", "run a command in a node, as root")
     execute.add_argument("node", metavar="NODE")
@@ -132,6 +142,18 @@ def _status(args: argparse.Namespace, context: VmContext) -> int:
     return 0 if formed else 1
 
 
+def _web(args: argparse.Namespace, context: VmContext) -> int:
+    machine = _running(args, context)
+    mesh = look(machine).document.get("mesh")
+    if not mesh:
+        raise ClusterError(f"{machine.name} is no member yet", hint="see: ./build.py vm status")
+    tunnel = Tunnel(machine, mesh["ipv4"], WEB_PORT, args.port)
+    _say(f"{machine.name} is shown at http://localhost:{tunnel.port}/ until Ctrl-C")
+    with contextlib.closing(tunnel), contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+    return 0
+
+
 def _exec(args: argparse.Namespace, context: VmContext) -> int:
     machine = _running(args, context)
     result = machine.execute(args.argv, limit=_EXEC_LIMIT)
@@ -175,6 +197,7 @@ _COMMANDS = {
     "up": _up,
     "list": _list,
     "status": _status,
+    "web": _web,
     "exec": _exec,
     "console": _console,
     "logs": _logs,
