@@ -8,7 +8,7 @@ import pytest
 from agent.cluster import RaftStatus
 from agent.status.document import LeaseStatus, MeshPeerStatus, NodeStatus
 from harness import table
-from harness.cluster import Seen, describe
+from harness.status import Seen, describe
 from tests.example_status import HOSTNAMES, NODES, make_member, make_status
 
 

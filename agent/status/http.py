@@ -17,7 +17,6 @@ _HOST = re.compile(r"(\[[0-9a-fA-F:.]{2,45}\]|[0-9A-Za-z.-]{1,253})(:[0-9]{1,5})
 _HEADERS = (
     "Cache-Control: no-store",
     "Connection: close",
-    "Cross-Origin-Opener-Policy: same-origin",
     "Cross-Origin-Resource-Policy: same-origin",
     "Referrer-Policy: no-referrer",
     "X-Content-Type-Options: nosniff",

@@ -8,24 +8,20 @@ import os
 import signal
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from agent.errors import ClusterError
 from harness import attach, disks, table
-from harness.cluster import describe, is_formed, look
 from harness.group import Group, GroupBusyError, groups, need_memory
 from harness.machine import BOOT_LIMIT, SHUTDOWN_LIMIT, Machine
 from harness.model import JOIN_CREDENTIAL, MEMORY, Boot, NodeSpec, VmContext
+from harness.status import look, watch
 from harness.tunnel import Tunnel
-from harness.waiting import LOOK_AGAIN
 
 DEFAULT_GROUP = "default"
 _EXEC_LIMIT = 24 * 3600.0
 WEB_PORT = 7980
 """Of the agent's page, on the mesh (node.yaml: metrics.port)."""
-MOST_AT_ONCE = 16
-"""Nodes that are asked at the same time."""
 
 _Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -121,24 +117,8 @@ def _list(args: argparse.Namespace, context: VmContext) -> int:
 
 
 def _status(args: argparse.Namespace, context: VmContext) -> int:
-    watch = args.watch or (sys.stdout.isatty() and not args.once)
-    formed = False
-    with table.screen(watch and sys.stdout.isatty()) as show, ThreadPoolExecutor(MOST_AT_ONCE) as pool:
-        try:
-            while True:
-                tables, formed = [], True
-                for group in _groups(args, context):
-                    # All at once: a guest under TCG takes its time.
-                    seen = list(pool.map(look, group.machines()))
-                    formed = formed and is_formed([each.document for each in seen])
-                    tables += describe(group.name, seen)
-                show(tables)
-                if not watch or (formed and not args.watch):
-                    break
-                time.sleep(LOOK_AGAIN)
-        except KeyboardInterrupt:
-            if not args.watch:
-                raise
+    once = args.once or not (args.watch or sys.stdout.isatty())
+    formed = watch(lambda: _groups(args, context), until_formed=not args.watch, once=once)
     return 0 if formed else 1
 
 
