@@ -3,16 +3,20 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 from nacl.utils import random
+from playwright.sync_api import expect
 
 from agent.identity import identity_of_seed
+from harness.browser import open_page, run_browser
 from harness.cluster import read_status, wait_formed
 from harness.lab import Lab
 from harness.machine import Machine
 from harness.model import JOIN_CREDENTIAL, Boot, Json, NodeSpec
+from harness.tunnel import Tunnel
 from harness.waiting import wait_for
 from tests.cluster.bundle import encode, make_credential
 
@@ -82,6 +86,19 @@ def test_a_member_listens_where_it_should_and_nowhere_else(trio: list[Machine]) 
         (own if there else underlay).add((protocol, int(port)))
     assert underlay - UNDERLAY_LISTENERS == set()
     assert own == MESH_LISTENERS
+
+
+def test_the_page_shows_the_cluster_to_a_browser(trio: list[Machine], tmp_path: Path) -> None:
+    mesh = read_status(trio[0])["mesh"]["ipv4"]
+    with closing(Tunnel(trio[0], mesh, 7980, 0)) as tunnel, run_browser(tmp_path) as browser:
+        context = browser.new_context()
+        with open_page(context) as (page, complaints):
+            page.goto(f"http://localhost:{tunnel.port}/")
+            state = page.get_by_role("status")
+            expect(state).to_contain_text("All is well: 3 members", timeout=CHANGE_LIMIT * 1000)
+            assert page.locator("#members tbody tr").count() == 3
+            expect(page.locator("#roles")).to_contain_text("names")
+            assert complaints.said == []
 
 
 def test_the_agent_shows_its_cluster_to_people(trio: list[Machine]) -> None:

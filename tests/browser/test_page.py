@@ -4,7 +4,6 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -78,8 +77,8 @@ STATES: dict[str, Callable[[], NodeStatus]] = {
 
 
 @pytest.fixture(scope="module")
-def browser(browser_tree: Path, sandbox: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with run_browser(browser_tree, sandbox, tmp_path_factory.mktemp("browser")) as found:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with run_browser(tmp_path_factory.mktemp("browser")) as found:
         yield found
 
 

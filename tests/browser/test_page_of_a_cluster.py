@@ -3,7 +3,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -41,12 +40,10 @@ def viewer(cluster: list[Machine], holder: Machine) -> Machine:
 def browser(
     heap: Machines,
     viewer: Machine,
-    browser_tree: Path,
-    sandbox: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Browser]:
     through = heap.switch.command(viewer.number, [])
-    with run_browser(browser_tree, sandbox, tmp_path_factory.mktemp("browser"), through) as found:
+    with run_browser(tmp_path_factory.mktemp("browser"), through) as found:
         yield found
 
 

@@ -5,6 +5,7 @@ They talk over a pipe, not a port, so the browser can run wherever a command can
 namespace of a machine or of VMs, say. Whatever a page complains of is kept, and a test looks at it.
 """
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from pathlib import Path
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from agent.errors import ClusterError
+from image.browsertree import TREE
 from image.toolstree import ToolsTree
 
 PROGRAM = "chromium-headless-shell"
@@ -40,12 +43,17 @@ class Complaints:
 
 
 @contextmanager
-def run_browser(tree: Path, sandbox: Path, folder: Path, through: Sequence[str] = ()) -> Iterator[Browser]:
-    """Run the browser of the tree until the end of the block.
+def run_browser(folder: Path, through: Sequence[str] = ()) -> Iterator[Browser]:
+    """Run the browser until the end of the block, in this thread; one at a time.
 
-    `sandbox` is mkosi's sandbox program (image/toolstree.py), `folder` an empty one for what the browser
-    needs, `through` what a command begins with that runs where the browser should (Switch.command).
+    `folder` is an empty one for what it needs, `through` what a command begins with that runs where the
+    browser should: of a machine on the switch (Switch.command), or of a group of VMs (Namespace.command).
+    Raises ClusterError where there is no browser.
     """
+    try:
+        tree, sandbox = Path(os.environ[TREE]), Path(os.environ["CLUSTEROS_SANDBOX"])
+    except KeyError:
+        raise ClusterError("there is no browser", hint="run the tests by ./build.py test") from None
     start = folder / "browser"
     command = [*through, *ToolsTree(tree, sandbox).command([PROGRAM], env=_environment(tree, folder))]
     start.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
