@@ -93,6 +93,13 @@ def test_what_the_agent_does_over_and_over_is_told_now_and_then() -> None:
     assert times == [1000.0, 1000.0 + QUIET, 1000.0 + 2 * QUIET]
 
 
+def test_a_role_is_not_told_twice() -> None:
+    roles = (replace(BEFORE.roles[0], state="running", reason=""), BEFORE.roles[1])
+    after = replace(BEFORE, roles=roles)
+    events = follow(BEFORE, after, "set 1 mesh peer, archive is running, names has stopped")
+    assert [event.text for event in events] == ["archive is running here", "set 1 mesh peer"]
+
+
 @given(st.lists(any_status(), max_size=5), st.text(max_size=10))
 def test_events_are_the_last_ones_in_order_whatever_happens(statuses: list[NodeStatus], done: str) -> None:
     before = None

@@ -93,8 +93,9 @@ def test_the_controller_counts_jobs_and_nodes(trio: list[Machine]) -> None:
         return {}
 
     wait_for("three idle workers to be counted", lambda: figures().get("nodes idle") == 3, SLURM_LIMIT)
-    trio[0].run("sbatch", "--wrap=sleep 600", "--nodes=1")
-    trio[0].run("sbatch", "--wrap=sleep 600", "--nodes=3", "--exclusive")
+    job = ("sbatch", "--output=/dev/null", "--chdir=/tmp", "--wrap=sleep 600")
+    trio[0].run(*job, "--nodes=1")
+    trio[0].run(*job, "--nodes=3", "--exclusive")
     wait_for(
         "one job to run and one to wait",
         lambda: (figures().get("jobs running"), figures().get("jobs pending")) == (1, 1),

@@ -37,6 +37,9 @@ def follow(before: NodeStatus | None, after: NodeStatus, done: str = "") -> tupl
     said = (
         [("node", f"the agent started: {PHASES[after.phase]}")] if before is None else _changes(before, after)
     )
+    # Of roles tells what became of them.
+    names = {role.name for role in after.roles}
+    done = ", ".join(part for part in done.split(", ") if part.partition(" ")[0] not in names)
     lately = {event.text for event in events if event.kind == "done" and after.published - event.at < QUIET}
     if done and done not in lately:
         said.append(("done", done))

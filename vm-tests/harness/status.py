@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.errors import ClusterError
-from harness.cluster import count_peers, is_formed, read_status
+from harness.cluster import count_peers, is_formed
 from harness.group import Group
 from harness.machine import Machine
 from harness.table import Table, screen
@@ -40,7 +40,7 @@ def look(machine: Machine) -> Seen:
     """Return how a machine is.
 
     Reads what its agent publishes, as that costs a guest nothing: `node-agent status` starts a Python, which
-    takes seconds under TCG, and is asked only where nothing was published yet.
+    takes seconds under TCG, most of all while the guest boots.
     """
     state = machine.state
     if state != "ready":
@@ -49,7 +49,7 @@ def look(machine: Machine) -> Seen:
         # The document is one line, and so is the time since the start (proc_uptime(5)).
         text = machine.execute(["cat", PUBLISHED, "/proc/uptime"]).stdout.decode()
         *published, uptime = text.splitlines()
-        document = json.loads(published[0]) if published else read_status(machine)
+        document = json.loads(published[0]) if published else {}
         return Seen(machine.name, state, document, _age(document, uptime))
     except (ClusterError, ValueError):
         return Seen(machine.name, state)
@@ -114,7 +114,7 @@ def _describe_node(seen: Seen) -> dict[str, Any]:
     row = {"node": seen.name, "state": seen.state}
     document = seen.document
     if "phase" not in document:
-        return {**row, "says": document.get("sentence", "")}
+        return {**row, "says": "its agent starts" if seen.state == "ready" else None}
     silent = f"its agent has said nothing for {seen.age:.0f} s" if seen.age > SILENT else ""
     mesh, node = document["mesh"] or {}, document["node_id"]
     votes = any(member["voter"] for member in document["members"] if member["node_id"] == node)
