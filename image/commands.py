@@ -11,6 +11,7 @@ from agent.errors import ClusterError
 from harness import cli
 from harness.model import VmContext
 from image.arguments import BENCH_RUNS
+from image.browsertree import prepare_browser
 from image.builder import Build, build_image, digest_configuration
 from image.cache import locate_cache, lock_cache
 from image.cluster import commands as cluster_commands
@@ -164,6 +165,8 @@ def _test(args: argparse.Namespace, project: Path) -> int:
 
     whole = args.command == "test"
     if whole:
+        with lock_cache(environment.cache, say):
+            prepare_browser(environment, say)
         for name in ("version", "keys", "output", "locked", "jobs"):
             setattr(args, name, None)
         # The one that `vm up` takes when none is named comes last.

@@ -58,14 +58,14 @@ def prepare_python(project: Path, cache: Path, mirror: Mirror, say: Say) -> None
     inputs = digest_files([requirements], base=project)
     if why := check_seal(tree, inputs):
         say(f"installing Python packages for the builder into {tree} ({why})")
-        pip = _prepare_pip(cache, mirror)
-        make_tree(tree, inputs, lambda new: _install(pip, requirements, new, cache, "--only-binary", ":all:"))
+        pip = prepare_pip(cache, mirror)
+        make_tree(tree, inputs, lambda new: install(pip, requirements, new, cache, "--only-binary", ":all:"))
     sys.path.insert(1, str(tree))
     os.environ["PYTHONPATH"] = os.pathsep.join(map(str, (project, tree)))
     importlib.invalidate_caches()
 
 
-def _prepare_pip(cache: Path, mirror: Mirror) -> Path:
+def prepare_pip(cache: Path, mirror: Mirror) -> Path:
     """Return a folder with pip in it: Debian splits pip from Python, so ours comes as a package."""
     tree = cache / "pip"
     if check_seal(tree, RELEASE):
@@ -93,7 +93,7 @@ def _require_host_pip() -> None:
         )
 
 
-def _install(pip: Path, requirements: Path, target: Path, cache: Path, *options: str) -> None:
+def install(pip: Path, requirements: Path, target: Path, cache: Path, *options: str) -> None:
     """Install exactly what `requirements` lists, by hash, into `target`."""
     run_logged(
         [
@@ -184,10 +184,10 @@ def _prepare_site_packages(environment: Environment, say: Say) -> None:
     inputs = digest_files([requirements], base=environment.project)
     if why := check_seal(environment.site_packages, inputs):
         say(f"installing the image's PyPI packages into {environment.site_packages} ({why})")
-        pip = _prepare_pip(environment.cache, environment.mirror)
+        pip = prepare_pip(environment.cache, environment.mirror)
 
         def make(new: Path) -> None:
-            _install(pip, requirements, new, environment.cache, "--no-build-isolation")
+            install(pip, requirements, new, environment.cache, "--no-build-isolation")
             # Scripts and the list of files name this machine's Python; the image has no use for them.
             shutil.rmtree(new / "bin", ignore_errors=True)
             for file in (*new.glob("*.dist-info/RECORD"), *new.glob("*.dist-info/REQUESTED")):
@@ -198,11 +198,16 @@ def _prepare_site_packages(environment: Environment, say: Say) -> None:
 
 def _prepare_tools(environment: Environment, say: Say) -> None:
     """Build the tools tree, about 450 MiB, with mkosi from image/tools."""
-    source = environment.project / "image/tools"
+    prepare_tree(environment, "tools", "the tools tree (QEMU 10, systemd 257, OVMF, ...)", say)
+
+
+def prepare_tree(environment: Environment, name: str, what: str, say: Say) -> Path:
+    """Build the tree `name` with mkosi from the folder of that name in image/, and return where it is."""
+    source = environment.project / "image" / name
     inputs = digest_files([source], base=environment.project)
-    tree = environment.tools.root
+    tree = environment.cache / name
     if why := check_seal(tree, inputs):
-        say(f"building the tools tree (QEMU 10, systemd 257, OVMF, ...) in {tree}, about a minute ({why})")
+        say(f"building {what} in {tree}, about a minute ({why})")
 
         def make(new: Path) -> None:
             check_archives(environment.cache, say)
@@ -214,18 +219,19 @@ def _prepare_tools(environment: Environment, say: Say) -> None:
                 command += ["--sandbox-tree", environment.sources]
             run_logged(
                 [*command, "build"],
-                log=environment.cache / "logs/tools.log",
-                what="building the tools tree",
+                log=environment.cache / f"logs/{name}.log",
+                what=f"building the {name} tree",
                 env=environment.mkosi_variables,
             )
             seal_archives(environment.cache)
             # mkosi puts the tree below its output folder; the tree itself is what we keep.
-            inner = new / "tools"
+            inner = new / name
             for entry in inner.iterdir():
                 entry.rename(new / entry.name)
             inner.rmdir()
 
         make_tree(tree, inputs, make)
+    return tree
 
 
 def make_folder(path: Path) -> Path:

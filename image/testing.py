@@ -13,6 +13,8 @@ from agent.errors import ClusterError
 
 _CLUSTER_TESTS = "tests/cluster"
 """Real agents in network namespaces: seconds each, too long for every save."""
+_BROWSER_TESTS = "tests/browser"
+"""Web pages in a real browser, which is in a tree of its own (image/browsertree.py)."""
 _PYTHON_FOLDERS = ("build.py", "agent", "firstboot", "image", "tests", "vm-tests")
 # Whatever plugins the machine's own Python has stay out.
 _VARIABLES = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -37,7 +39,7 @@ def list_steps(*, whole: bool, full: bool = False, arguments: Sequence[str] = ()
     spread = ("-p", "xdist", f"--numprocesses={cores}", "--dist=loadfile")
     # Properties are tried on fewer examples where somebody waits.
     profile = ("-p", "hypothesispytest", f"--hypothesis-profile={'whole' if whole else 'quick'}")
-    fast = (*spread, *profile, "tests", f"--ignore={_CLUSTER_TESTS}")
+    fast = (*spread, *profile, "tests", f"--ignore={_CLUSTER_TESTS}", f"--ignore={_BROWSER_TESTS}")
     steps = [
         Step("lint", (python, "-m", "ruff", "check", "--quiet", ".")),
         Step("format", (python, "-m", "ruff", "format", "--check", "--quiet", ".")),
@@ -47,6 +49,7 @@ def list_steps(*, whole: bool, full: bool = False, arguments: Sequence[str] = ()
     if whole:
         chosen = () if full else ("-m", "not full")
         steps.append(Step("cluster tests", (python, "-m", "pytest", _CLUSTER_TESTS, *chosen, *arguments)))
+        steps.append(Step("browser tests", (python, "-m", "pytest", _BROWSER_TESTS, *chosen, *arguments)))
         steps.append(Step("VM tests", (python, "-m", "pytest", "vm-tests", *chosen, *arguments)))
     return steps
 

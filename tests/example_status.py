@@ -10,6 +10,7 @@ from agent.identity import identity_of_seed
 from agent.status.document import (
     CloneStatus,
     ClusterStatus,
+    EventStatus,
     ForeignStatus,
     LeaseStatus,
     MemberStatus,
@@ -63,7 +64,7 @@ def make_status(**changes: object) -> NodeStatus:
         leases=(LeaseStatus("coordinator", NODES[1], 4), LeaseStatus("archive", None, 0)),
         roles=(
             RoleStatus("archive", "leader", "elsewhere", "nobody has it"),
-            RoleStatus("names", "every", "running", ""),
+            RoleStatus("names", "every", "running", "", {"names": 5}),
         ),
         secrets={"gossip": 2, "raft": 1},
         tick=TickStatus(12, 0.004, 0.006),
@@ -148,7 +149,12 @@ def any_status() -> st.SearchStrategy[NodeStatus]:
                 st.sampled_from(["leader", "every"]),
                 st.sampled_from(["running", "waiting", "failed", "unfit"]),
                 _TEXT,
+                st.dictionaries(_TEXT, _COUNT, max_size=3),
             ),
+            max_size=3,
+        ).map(tuple),
+        events=st.lists(
+            st.builds(EventStatus, _NUMBER, st.sampled_from(["node", "member", "raft", "lease"]), _TEXT),
             max_size=3,
         ).map(tuple),
         raft=st.builds(
@@ -161,7 +167,9 @@ def any_status() -> st.SearchStrategy[NodeStatus]:
             connected=nodes,
             ready=st.booleans(),
         ),
-        leases=st.lists(st.builds(LeaseStatus, _TEXT, st.none() | _NODE, _COUNT), max_size=3).map(tuple),
+        leases=st.lists(
+            st.builds(LeaseStatus, _TEXT, st.none() | _NODE, _COUNT, st.none() | _NUMBER), max_size=3
+        ).map(tuple),
         secrets=st.dictionaries(_TEXT, _COUNT, max_size=3),
         clock_synchronised=st.none() | st.booleans(),
     )

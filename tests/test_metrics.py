@@ -1,24 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metrics are valid in Prometheus' text format, say what the status says, and are served to who asks."""
+"""The metrics are valid in Prometheus' text format, and say what the status says."""
 
 import re
-import socket
-from collections.abc import Iterator
 
-import pytest
 from hypothesis import given
 
 from agent.cluster import Phase
-from agent.errors import ClusterError
 from agent.status.document import NodeStatus
 from agent.status.metrics import render
-from agent.status.metrics_server import MAX_REQUEST, MetricsServer
 from tests.example_status import CLONE, GENESIS, HOSTNAMES, NODES, PENDING, any_status, make_status
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = rf'({NAME})="((?:[^"\\\n]|\\\\|\\"|\\n)*)"'
 SAMPLE = re.compile(rf"({NAME})(?:\{{((?:{LABEL},?)*)\}})? (-?[0-9.e+-]+)")
-ANSWER_LIMIT = 10.0  # seconds
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -81,6 +75,7 @@ def test_the_metrics_say_what_the_status_says() -> None:
     assert value(samples, "lease_holder", role="coordinator", holder=NODES[1]) == 1
     assert value(samples, "lease_held", role="coordinator") == 0
     assert value(samples, "lease_epoch", role="coordinator") == 4
+    assert value(samples, "role_figure", role="names", figure="names") == 5
     assert value(samples, "secret_version", name="gossip") == 2
     assert value(samples, "ticks_total") == 12
     assert value(samples, "tick_seconds") == 0.004
@@ -118,83 +113,3 @@ def test_a_label_cannot_break_out_of_its_quotes() -> None:
 def test_any_status_gives_lines_of_the_format(status: NodeStatus) -> None:
     for line in render(status, now=2000.0)[:-1].split("\n"):
         assert line.startswith(("# HELP clusteros_", "# TYPE clusteros_")) or SAMPLE.fullmatch(line), line
-
-
-@pytest.fixture
-def server() -> Iterator[MetricsServer]:
-    server = MetricsServer("127.0.0.1", lambda: "clusteros_x 1\n", port=0)
-    yield server
-    server.close()
-
-
-def exchange(server: MetricsServer, request: bytes, *, end: bool = True) -> bytes:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=ANSWER_LIMIT) as connection:
-        connection.sendall(request)
-        if end:
-            connection.shutdown(socket.SHUT_WR)
-        answer = b""
-        try:
-            while part := connection.recv(65536):
-                answer += part
-        except ConnectionResetError:
-            pass  # what was not read of an oversized request
-        return answer
-
-
-@pytest.mark.parametrize(
-    ("request_", "status"),
-    [
-        (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", b"200 OK"),
-        (b"GET /metrics?x=1 HTTP/1.0\r\n\r\n", b"200 OK"),
-        (b"HEAD /metrics HTTP/1.1\r\n\r\n", b"200 OK"),
-        (b"POST /metrics HTTP/1.1\r\n\r\n", b"405 Method Not Allowed"),
-        (b"GET / HTTP/1.1\r\n\r\n", b"404 Not Found"),
-        (b"GET /metrics/../../etc/passwd HTTP/1.1\r\n\r\n", b"404 Not Found"),
-        (b"GET /metrics\r\n\r\n", b"400 Bad Request"),
-        (b"GET /metrics HTTP/1.1\r\n", b"400 Bad Request"),
-        (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"400 Bad Request"),
-        (b"\0" * 100, b"400 Bad Request"),
-    ],
-)
-def test_each_request_has_its_answer(server: MetricsServer, request_: bytes, status: bytes) -> None:
-    head, _, body = exchange(server, request_).partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 " + status)
-    if status == b"200 OK":
-        assert b"Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
-        assert b"Content-Length: 14" in head
-        assert body == (b"" if request_.startswith(b"HEAD") else b"clusteros_x 1\n")
-
-
-def test_the_server_outlives_whoever_sends_too_much_or_goes_away(server: MetricsServer) -> None:
-    exchange(server, b"GET /metrics HTTP/1.1\r\n" + b"x" * (MAX_REQUEST + 1))
-    for _ in range(40):
-        socket.create_connection(("127.0.0.1", server.port), timeout=ANSWER_LIMIT).close()
-    assert exchange(server, b"GET /metrics HTTP/1.1\r\n\r\n", end=False).endswith(b"clusteros_x 1\n")
-
-
-def test_a_status_that_cannot_be_rendered_does_not_end_the_server() -> None:
-    calls = []
-
-    def read() -> str:
-        calls.append(1)
-        if len(calls) == 1:
-            raise ValueError("a bug")
-        return "clusteros_x 2\n"
-
-    server = MetricsServer("127.0.0.1", read, port=0)
-    try:
-        assert exchange(server, b"GET /metrics HTTP/1.1\r\n\r\n") == b""
-        assert exchange(server, b"GET /metrics HTTP/1.1\r\n\r\n").endswith(b"clusteros_x 2\n")
-    finally:
-        server.close()
-
-
-def test_nobody_is_served_after_the_end(server: MetricsServer) -> None:
-    server.close()
-    with pytest.raises(ConnectionRefusedError):
-        exchange(server, b"GET /metrics HTTP/1.1\r\n\r\n")
-
-
-def test_an_address_that_is_not_ours_is_refused_in_words() -> None:
-    with pytest.raises(ClusterError, match=r"cannot serve metrics at 192\.0\.2\.1 port 7980: cannot assign"):
-        MetricsServer("192.0.2.1", lambda: "")

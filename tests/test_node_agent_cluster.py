@@ -148,7 +148,12 @@ def test_leaders_are_listed_with_role_holder_and_epoch(agent: Agent, capsys: Cap
     assert "coordinator" in capsys.readouterr().out
     assert agent.run("leaders", "--json") == 0
     content = json.loads(capsys.readouterr().out)
-    assert content["leases"][0] == {"role": "coordinator", "holder": NODES[1], "epoch": 4}
+    assert content["leases"][0] == {
+        "role": "coordinator",
+        "holder": NODES[1],
+        "epoch": 4,
+        "left": None,
+    }
     assert content["raft"]["term"] == 3
 
 

@@ -12,14 +12,14 @@ PIN = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", ["builder", "node"])
+@pytest.mark.parametrize("name", ["browser", "builder", "node"])
 def test_requirements_are_pins_with_hashes_and_nothing_else(name: str) -> None:
     text = (FOLDER / f"{name}.txt").read_text()
     rest = PIN.sub("", text).split("\n")
     assert [line for line in rest if line and not line.startswith("#")] == []
 
 
-@pytest.mark.parametrize("name", ["builder", "node"])
+@pytest.mark.parametrize("name", ["browser", "builder", "node"])
 def test_everything_that_is_asked_for_is_pinned(name: str) -> None:
     asked = re.findall(
         r"^([a-z0-9.-]+)(?:\[.*\])?==(\S+)$", (FOLDER / f"{name}.in").read_text(), re.MULTILINE

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ClusterError
-from agent.roles.role import Kind, OnChange, Placement
+from agent.roles.role import Census, Kind, OnChange, Placement
 from agent.roles.role_file import read_role, read_roles
 
 PROJECT = Path(__file__).parent.parent
@@ -24,6 +24,7 @@ files:
   - {path: /etc/example.conf, template: example.conf.j2, owner: nobody, mode: '0640', on_change: reload}
 units: [example.service]
 health: {command: [/usr/bin/true], every: 5}
+status: {command: [/usr/bin/true]}
 """
 
 
@@ -43,6 +44,7 @@ def test_a_role_is_read(tmp_path: Path) -> None:
     assert role.files[0].on_change is OnChange.RELOAD
     assert role.health is not None
     assert role.health.failures == 3
+    assert role.status == Census(("/usr/bin/true",), 15)
     assert list(read_roles(tmp_path)) == ["example"]
 
 
@@ -57,6 +59,7 @@ files: [{path: /usr/bin/x, template: none.j2, mode: 644}]
 secrets: [{name: key}]
 units: [x]
 health: {command: [true]}
+status: {command: [/usr/bin/true], every: 1}
 colour: red
 """,
     )
@@ -75,6 +78,7 @@ colour: red
         "secrets[0].bytes: missing",
         "units: must be",
         "health.command: must be",
+        "status.every: must be a whole number, 5 to 3600",
         "'colour': no such key",
     ):
         assert words in caught.value.message

@@ -13,9 +13,10 @@ from agent.facts import read_facts
 from agent.roles import supervisor as supervisors
 from agent.roles.order import DeliveredSecret, Holder, Host, Order, OrderedRole
 from agent.roles.plan import KILL_AFTER, Unit
-from agent.roles.role import Kind, OnChange, Placement, RenderedFile, Role, SharedSecret
+from agent.roles.role import Census, Kind, OnChange, Placement, RenderedFile, Role, SharedSecret
 from agent.roles.supervisor import Supervisor
 from agent.tree import Tree
+from harness.waiting import wait_for
 
 ME = Host("3jziSxiYaDg5UQvdWtkXbHKw1pVovCSTdFy4roQm7FQN", "n-3jzisxiyad", "10.86.0.1", "fd00::1", voter=True)
 QUEUE, WORKER = "queue.service", "worker.service"
@@ -73,10 +74,12 @@ def make(tmp_path: Path) -> Supervisor:
         RenderedFile(str(tmp_path / "out/names"), "names.j2", "root", 0o644, OnChange.RELOAD),
     )
     key = (SharedSecret("queue/key", 32),)
-    placement = Placement()
+    placement, census = Placement(), Census(("/bin/echo", '{"jobs": 7}'), 10)
     roles = {
         "queue": Role("queue", tmp_path, Kind.LEADER, "", placement, (), key, files, (QUEUE,), None),
-        "worker": Role("worker", tmp_path, Kind.EVERY, "", placement, ("queue",), key, (), (WORKER,), None),
+        "worker": Role(
+            "worker", tmp_path, Kind.EVERY, "", placement, ("queue",), key, (), (WORKER,), None, census
+        ),
     }
     return Supervisor(roles, read_facts(Tree()), tmp_path)
 
@@ -232,3 +235,19 @@ def test_a_file_that_cannot_be_written_fails_this_role_alone(
     assert "cannot write" in states["queue"].reason
     assert states["worker"].state == "running"
     assert units.calls == [("start", WORKER)]
+
+
+def test_a_role_that_runs_reports_what_it_counts_and_only_then(
+    supervisor: Supervisor, units: Recorder
+) -> None:
+    supervisor.take(order(EVERY))
+    settle(supervisor, 10.0)
+
+    def figures() -> dict[str, int]:
+        supervisor.tick(11.0)
+        (state,) = supervisor.take(order(EVERY)).roles
+        return dict(state.figures)
+
+    wait_for("the figures", lambda: figures() == {"jobs": 7}, 20.0)
+    units.states[WORKER] = Unit.FAILED
+    assert figures() == {}

@@ -3,16 +3,20 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 from nacl.utils import random
+from playwright.sync_api import expect
 
 from agent.identity import identity_of_seed
+from harness.browser import open_page, run_browser
 from harness.cluster import read_status, wait_formed
 from harness.lab import Lab
 from harness.machine import Machine
 from harness.model import JOIN_CREDENTIAL, Boot, Json, NodeSpec
+from harness.tunnel import Tunnel
 from harness.waiting import wait_for
 from tests.cluster.bundle import encode, make_credential
 
@@ -69,7 +73,7 @@ def test_the_mesh_carries_what_the_underlay_does_not_let_in(trio: list[Machine])
 
 def test_a_member_listens_where_it_should_and_nowhere_else(trio: list[Machine]) -> None:
     machine = trio[0]
-    mesh = read_status(machine)["mesh"]["ipv4"]
+    mesh = read_status(machine)["mesh"]
     lines = machine.run("ss", "--no-header", "--listening", "--tcp", "--udp", "--numeric").splitlines()
     underlay: set[tuple[str, int]] = set()
     own: set[tuple[str, int]] = set()
@@ -78,9 +82,23 @@ def test_a_member_listens_where_it_should_and_nowhere_else(trio: list[Machine]) 
         address, port = local.rsplit(":", 1)
         if address.startswith("127.") or address == "[::1]":
             continue
-        (own if address == mesh else underlay).add((protocol, int(port)))
+        there = address.strip("[]") in (mesh["ipv4"], mesh["ipv6"])
+        (own if there else underlay).add((protocol, int(port)))
     assert underlay - UNDERLAY_LISTENERS == set()
     assert own == MESH_LISTENERS
+
+
+def test_the_page_shows_the_cluster_to_a_browser(trio: list[Machine], tmp_path: Path) -> None:
+    mesh = read_status(trio[0])["mesh"]["ipv4"]
+    with closing(Tunnel(trio[0], mesh, 7980, 0)) as tunnel, run_browser(tmp_path) as browser:
+        context = browser.new_context()
+        with open_page(context) as (page, complaints):
+            page.goto(f"http://localhost:{tunnel.port}/")
+            state = page.get_by_role("status")
+            expect(state).to_contain_text("All is well: 3 members", timeout=CHANGE_LIMIT * 1000)
+            assert page.locator("#members tbody tr").count() == 3
+            expect(page.locator("#roles")).to_contain_text("names")
+            assert complaints.said == []
 
 
 def test_the_agent_shows_its_cluster_to_people(trio: list[Machine]) -> None:
@@ -210,7 +228,7 @@ def _connect(host: str, port: int) -> str:
 
 
 def _fetch(host: str, port: int) -> str:
-    request = "GET /metrics HTTP/1.1\\r\\nHost: node\\r\\n\\r\\n"
+    request = "GET /metrics HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n"
     return (
         f"import socket; s = socket.create_connection(('{host}', {port}), 5); "
         f"s.sendall(b'{request}'); print(s.recv(64).decode())"

@@ -84,6 +84,27 @@ def test_one_member_has_the_controller_and_all_say_who(trio: list[Machine]) -> N
     assert sum(machine.execute(["systemctl", "is-active", "slurmctld"]).status == 0 for machine in trio) == 1
 
 
+def test_the_controller_counts_jobs_and_nodes(trio: list[Machine]) -> None:
+    def figures() -> dict[str, int]:
+        for machine in trio:
+            for role in json.loads(machine.run("node-agent", "roles", "--json"))["roles"]:
+                if role["figures"]:
+                    return dict(role["figures"])
+        return {}
+
+    wait_for("three idle workers to be counted", lambda: figures().get("nodes idle") == 3, SLURM_LIMIT)
+    job = ("sbatch", "--output=/dev/null", "--chdir=/tmp", "--wrap=sleep 600")
+    trio[0].run(*job, "--nodes=1")
+    trio[0].run(*job, "--nodes=3", "--exclusive")
+    wait_for(
+        "one job to run and one to wait",
+        lambda: (figures().get("jobs running"), figures().get("jobs pending")) == (1, 1),
+        RUN_LIMIT,
+    )
+    trio[0].run("scancel", "--user=root")
+    wait_for("all to be idle again", lambda: figures().get("nodes idle") == 3, SLURM_LIMIT)
+
+
 def test_the_queue_is_saved_every_second_and_copied(trio: list[Machine]) -> None:
     slurm.prepare(trio)
     controller = find_controller(trio)

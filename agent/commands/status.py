@@ -46,15 +46,7 @@ def _content(known: dict[str, Any] | None, seen: Seen) -> dict[str, Any]:
     content = {**(known or {}), "agent": "running" if seen.running else "stopped"}
     if seen.status is None:
         return content
-    problems, notices = health.problems(seen.status), health.notices(seen.status)
-    return {
-        **content,
-        **seen.status.to_dict(),
-        "age": round(seen.age, 3),
-        "problems": list(problems),
-        "notices": list(notices),
-        "advice": health.advice(seen.status),
-    }
+    return {**content, **health.tell(seen.status, seen.age)}
 
 
 def _is_readable(state: State) -> bool:

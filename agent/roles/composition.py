@@ -92,7 +92,7 @@ def list_states(
     for role in roles.values():
         state, lease = reported.get(role.name), leases.get(role.name)
         if state is not None:
-            found.append(RoleStatus(role.name, role.kind.value, state.state, state.reason))
+            found.append(RoleStatus(role.name, role.kind.value, state.state, state.reason, state.figures))
         elif role.name in obstacles:
             found.append(RoleStatus(role.name, role.kind.value, "unfit", obstacles[role.name]))
         elif role.kind is Kind.LEADER and lease is not None and lease.holder is not None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from agent.errors import ClusterError
+from agent.roles.figures import MOST
 from agent.roles.role_file import NAME, SECRET
 from agent.status import schema
 from agent.status.document import NodeId
@@ -27,6 +28,7 @@ RoleName = Annotated[str, Text(NAME)]
 HostName = Annotated[str, Text(r"n-[0-9a-z]{1,10}")]
 Ipv4 = Annotated[str, Text(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")]
 Ipv6 = Annotated[str, Text(r"[0-9a-f:]{2,39}")]
+Figure = Annotated[int, Range(0, MOST)]
 Epoch = Annotated[int, Range(0, 1 << 62)]
 
 
@@ -92,6 +94,7 @@ class RoleState:
     epoch: Epoch
     state: Literal["starting", "running", "stopping", "waiting", "failed"]
     reason: str
+    figures: Mapping[str, Figure] = field(default_factory=dict)  # what it counts of itself
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,14 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Census:
+    """A command that prints what the role counts of itself (agent/roles/figures.py)."""
+
+    command: tuple[str, ...]
+    every: int  # seconds
+
+
+@dataclass(frozen=True)
 class Role:
     """What role.yaml says."""
 
@@ -75,6 +83,7 @@ class Role:
     files: tuple[RenderedFile, ...]
     units: tuple[str, ...]  # in the order of their start
     health: Health | None
+    status: Census | None = None
 
 
 Roles = Mapping[str, Role]

@@ -13,6 +13,7 @@ from typing import Any
 from agent import rule
 from agent.errors import ClusterError
 from agent.roles.role import (
+    Census,
     Health,
     Kind,
     OnChange,
@@ -77,6 +78,7 @@ _RULES = {
         rule.text(_UNIT, "a unit", 210), 16, "a list of at most 16 different names of systemd units"
     ),
     "health": _any("a map, or null"),
+    "status": _any("a map, or null"),
 }
 _DEFAULTS: dict[str, Any] = {
     "placement": {},
@@ -84,6 +86,7 @@ _DEFAULTS: dict[str, Any] = {
     "secrets": [],
     "files": [],
     "health": None,
+    "status": None,
 }
 _PLACEMENT = {
     "cores": rule.whole(1, 4096),
@@ -107,6 +110,8 @@ _SECRET = {
     "bytes": rule.whole(16, 4096),
 }
 _HEALTH = {"command": _arguments(), "every": rule.whole(1, 3600), "failures": rule.whole(1, 100)}
+
+_STATUS = {"command": _arguments(), "every": rule.whole(5, 3600)}
 
 
 def read_roles(folder: Path = FOLDER) -> Roles:
@@ -153,6 +158,7 @@ def read_role(folder: Path) -> Role:
     files = _read_list(found.get("files"), _FILE, errors, "files", _FILE_DEFAULTS)
     secrets = _read_list(found.get("secrets"), _SECRET, errors, "secrets")
     health = _read_map(found.get("health"), _HEALTH, errors, "health.", {"every": 10, "failures": 3})
+    status = _read_map(found.get("status"), _STATUS, errors, "status.", {"every": 15})
     for number, file in enumerate(files):
         if "template" in file and not (folder / file["template"]).is_file():
             errors.append(f"files[{number}].template: there is no {file['template']} beside {FILE}")
@@ -168,6 +174,7 @@ def read_role(folder: Path) -> Role:
         files=tuple(RenderedFile(**each) for each in files),
         units=found["units"],
         health=Health(**health) if health else None,
+        status=Census(**status) if status else None,
     )
 
 

@@ -19,6 +19,7 @@ from agent.errors import ClusterError
 from agent.model import Facts
 from agent.roles import memory, systemd
 from agent.roles.check import Check
+from agent.roles.counting import Counting
 from agent.roles.order import Order, OrderedRole, Report, RoleState
 from agent.roles.plan import (
     Gone,
@@ -55,6 +56,7 @@ class Supervisor:
         self._remembered = dict(self._running)
         self._tried: dict[str, set[str]] = {}  # units by role that were started since the last failure
         self._checks: dict[str, Check] = {}
+        self._countings: dict[str, Counting] = {}
         self._files = RoleFiles(folder / "secrets", facts)
         self._states: dict[str, RoleState] = {}
         self._quick = QUICK
@@ -191,6 +193,8 @@ class Supervisor:
                 _log.warning("%s: its health command failed %d times", role.name, role.health.failures)
                 for unit in role.units:
                     systemd.restart(unit)
+        if role.status is not None:
+            self._countings.setdefault(role.name, Counting(role.name, role.status)).look(now)
 
     def _refresh(self, role: Role, order: Order, epoch: int) -> None:
         known = role.name in self._files
@@ -214,6 +218,9 @@ class Supervisor:
         check = self._checks.pop(role.name, None)
         if check is not None:
             check.end()
+        counting = self._countings.pop(role.name, None)
+        if counting is not None:
+            counting.end()
         self._files.forget(role, self._roles)
 
     def _fail(self, name: str, reason: str, now: float) -> None:
@@ -230,7 +237,9 @@ class Supervisor:
         if isinstance(step, Gone):
             self._states.pop(name, None)
         elif isinstance(step, Rest):
-            self._states[name] = RoleState(name, epoch, "running", "")
+            counting = self._countings.get(name)
+            figures = counting.figures if counting is not None else {}
+            self._states[name] = RoleState(name, epoch, "running", "", figures)
         elif isinstance(step, Wait):
             self._states[name] = RoleState(name, epoch, step.state, step.reason)
         else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start the daemon: configuration, key, credential, control socket, metrics, signals, systemd's watchdog."""
+"""Start the daemon: configuration, key, credential, control socket, web page, signals, systemd's watchdog."""
 
 import contextlib
 import logging
@@ -20,7 +20,7 @@ from agent.service.handover import take_over
 from agent.service.notify import Notifier
 from agent.service.place import Place
 from agent.service.requests import hand_on
-from agent.service.serving import MetricsOnMesh
+from agent.service.serving import WebOnMesh
 from agent.status.document import NodeStatus
 
 _LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -49,17 +49,17 @@ def run(state: Path, run_folder: Path) -> int:
     files.make_folder(place.agent, mode=0o700)
     daemon = Daemon(place, config, take_over(run_folder), lambda: read_credential(place))
     server = ControlServer(Runtime(run_folder).socket, lambda request, _uid: hand_on(daemon.inbox, request))
-    notifier, metrics = Notifier(), MetricsOnMesh(config.metrics.port, lambda: daemon.status)
+    notifier, web = Notifier(), WebOnMesh(config.metrics.port, lambda: daemon.status)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())
     signal.signal(signal.SIGHUP, lambda *_: daemon.operator.reload_soon())
 
     def tell(status: NodeStatus) -> None:
-        metrics.follow(status)
+        web.follow(status)
         notifier.tell(status)
 
     try:
-        with contextlib.closing(metrics):
+        with contextlib.closing(web):
             daemon.run(tell)
     finally:
         server.close()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Put together the status document from what the loop knows. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agent.cluster import Credential, Genesis, Ledger, Peer, Phase, RaftStatus
@@ -46,6 +46,7 @@ class Knowledge:
     tick: TickStatus
     strangers: tuple[Stranger, ...]
     roles: tuple[RoleStatus, ...]
+    held: Mapping[str, float]  # seconds that are left of the leases of this node
     interface: str
     wireguard_port: int
 
@@ -74,7 +75,7 @@ def compose(known: Knowledge, membership: Membership | None, mesh: MeshView, now
         foreign=_foreign(known, membership),
         warnings=(*_strangers(known.strangers), *mesh.warnings),
         raft=known.raft,
-        leases=_leases(ledger),
+        leases=_leases(ledger, known.held),
         roles=known.roles,
         secrets={name: secret.version for name, secret in ledger.secrets.items()} if ledger else {},
         tick=known.tick,
@@ -206,10 +207,10 @@ def _pending(known: Knowledge, membership: Membership | None) -> tuple[PendingSt
     return tuple(found[node_id] for node_id in sorted(found))
 
 
-def _leases(ledger: Ledger | None) -> tuple[LeaseStatus, ...]:
+def _leases(ledger: Ledger | None, held: Mapping[str, float]) -> tuple[LeaseStatus, ...]:
     leases = ledger.leases.values() if ledger else ()
     return tuple(
-        LeaseStatus(lease.role, lease.holder, lease.epoch)
+        LeaseStatus(lease.role, lease.holder, lease.epoch, held.get(lease.role))
         for lease in sorted(leases, key=lambda lease: lease.role)
     )
 

@@ -1,45 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metrics on the mesh: served while this node has a mesh address, and nowhere else."""
+"""Status and metrics on the mesh: served while this node has mesh addresses, there and nowhere else."""
 
+import json
 import time
 from collections.abc import Callable
 
 from agent.errors import ClusterError
+from agent.status import health, metrics
 from agent.status.document import NodeStatus
-from agent.status.metrics import render
-from agent.status.metrics_server import MetricsServer
+from agent.status.http import Content
+from agent.status.page import read_page
+from agent.status.web_server import Pages, WebServer
 
 
-class MetricsOnMesh:
-    """Follows the mesh address of the node."""
+class WebOnMesh:
+    """Follows the mesh addresses of the node."""
 
     def __init__(self, port: int, read: Callable[[], NodeStatus | None]) -> None:
         self._port = port
         self._read = read
-        self._server: MetricsServer | None = None
-        self._host = ""
+        self._servers: dict[str, WebServer] = {}  # by address
         self.error = ""
 
     def follow(self, status: NodeStatus) -> None:
-        """Serve at the mesh address that the status tells; trying again is for the next call."""
-        host = status.mesh.ipv4 if status.mesh else ""
-        if host != self._host:
-            self.close()
-        if not host or self._server is not None:
-            return
-        try:
-            self._server = MetricsServer(host, self._text, port=self._port)
-            self._host, self.error = host, ""
-        except ClusterError as error:
-            self.error = error.message
+        """Serve at the mesh addresses that the status tells; trying again is for the next call."""
+        wanted = (status.mesh.ipv4, status.mesh.ipv6) if status.mesh else ()
+        for host in self._servers.keys() - set(wanted):
+            self._servers.pop(host).close()
+        pages: Pages = {"/": read_page, "/status.json": self._document, "/metrics": self._metrics}
+        # By a tunnel people come to their own machine's name.
+        names = (status.hostname, "localhost")
+        for host in wanted:
+            if host in self._servers:
+                continue
+            try:
+                self._servers[host] = WebServer(host, pages, names=names, port=self._port)
+                self.error = ""
+            except ClusterError as error:
+                self.error = error.message
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Where it serves now: the port by address."""
+        return {host: server.port for host, server in self._servers.items()}
 
     def close(self) -> None:
         """Serve no more."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        self._host = ""
+        for server in self._servers.values():
+            server.close()
+        self._servers = {}
 
-    def _text(self) -> str:
+    def _metrics(self) -> Content:
         status = self._read()
-        return render(status, time.monotonic()) if status is not None else ""
+        text = metrics.render(status, time.monotonic()) if status is not None else ""
+        return Content(metrics.CONTENT_TYPE, text.encode())
+
+    def _document(self) -> Content:
+        status = self._read()
+        content = health.tell(status, time.monotonic() - status.published) if status is not None else {}
+        return Content("application/json", json.dumps(content, allow_nan=False).encode() + b"\n")

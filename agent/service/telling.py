@@ -4,13 +4,15 @@
 import logging
 import time
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agent.boottime import read_clock
 from agent.cluster import Phase
 from agent.control.runtime import Runtime
 from agent.service import publish
 from agent.service.clock import is_clock_synchronised
-from agent.status import published
+from agent.status import events, published
 from agent.status.document import NodeStatus, TickStatus
 
 if TYPE_CHECKING:
@@ -54,10 +56,12 @@ class Telling:
             ),
             strangers=daemon.gossip.roster.strangers,
             roles=daemon.ordering.states(daemon.membership),
+            held={role: until - read_clock() for role, _, until in daemon.leader.holding.held},
             interface=daemon.config.networking.interface,
             wireguard_port=daemon.config.networking.listen_port,
         )
         status = publish.compose(known, daemon.membership, daemon.meshing.view, now)
+        status = replace(status, events=events.follow(daemon.status, status, done))
         daemon.faults.guard("status", lambda: published.write(Runtime(daemon.place.run).status, status))
         if done or sentence != self._said:
             _log.info("%s", sentence)

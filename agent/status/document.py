@@ -113,6 +113,7 @@ class LeaseStatus:
     role: str
     holder: NodeId | None
     epoch: Count
+    left: float | None = None  # seconds until it ends unless it is renewed; its holder alone knows
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,16 @@ class RoleStatus:
     kind: Literal["leader", "every"]
     state: Literal["starting", "running", "stopping", "waiting", "failed", "elsewhere", "unfit"]
     reason: str
+    figures: Mapping[str, Count] = field(default_factory=dict)  # what it counts of itself
+
+
+@dataclass(frozen=True)
+class EventStatus:
+    """Something that happened, as this node saw it (agent/status/events.py)."""
+
+    at: float  # CLOCK_MONOTONIC, as `published`
+    kind: Literal["node", "member", "raft", "lease", "role", "done"]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -159,6 +170,7 @@ class NodeStatus:
     leases: tuple[LeaseStatus, ...] = ()
     roles: tuple[RoleStatus, ...] = ()
     secrets: Mapping[str, Count] = field(default_factory=dict)  # name -> version
+    events: tuple[EventStatus, ...] = ()  # the last ones, oldest first
     tick: TickStatus = TickStatus()
     clock_synchronised: bool | None = None  # None: nobody knows
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is wrong with a node or its cluster, what to do about it, and the exit status that says so. Pure."""
 
+from typing import Any
+
 from agent.cluster import Phase
 from agent.status.document import NodeStatus
 
@@ -72,6 +74,17 @@ def advice(status: NodeStatus) -> str:
             f"with a new board: on a member, node-agent approve {status.node_id}"
         )
     return ""
+
+
+def tell(status: NodeStatus, age: float) -> dict[str, Any]:
+    """Return the document in plain JSON types, with what a person should know of it; `age` in seconds."""
+    return {
+        **status.to_dict(),
+        "age": round(max(0.0, age), 3),
+        "problems": list(problems(status)),
+        "notices": list(notices(status)),
+        "advice": advice(status),
+    }
 
 
 def _strangers(status: NodeStatus) -> list[str]:

@@ -121,6 +121,15 @@ def _roles(status: NodeStatus) -> Iterable[Metric]:
         [({"role": lease.role}, lease.epoch) for lease in status.leases],
     )
     yield _many(
+        "role_figure",
+        "What a role that runs here counts of itself.",
+        [
+            ({"role": role.name, "figure": name}, value)
+            for role in status.roles
+            for name, value in role.figures.items()
+        ],
+    )
+    yield _many(
         "secret_version",
         "The version of a secret that members share.",
         [({"name": name}, version) for name, version in status.secrets.items()],

@@ -95,6 +95,7 @@ def listeners(machine: Machine) -> set[tuple[str, str, int]]:
     assert done.returncode == 0, done.stderr
     mesh = machine.status()["mesh"]
     places = {"0.0.0.0": "all", "*": "all", "[::]": "all", "127.0.0.1": "loopback", mesh["ipv4"]: "mesh"}
+    places[f"[{mesh['ipv6']}]"] = "mesh"
     found = set()
     for line in done.stdout.splitlines():
         protocol, _state, _, _, local, *_ = line.split()

@@ -2,24 +2,26 @@
 """The command `vm` of build.py."""
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from typing import Any, TypeAlias
 
 from agent.errors import ClusterError
 from harness import attach, disks, table
-from harness.cluster import describe, is_formed, read_status
 from harness.group import Group, GroupBusyError, groups, need_memory
 from harness.machine import BOOT_LIMIT, SHUTDOWN_LIMIT, Machine
 from harness.model import JOIN_CREDENTIAL, MEMORY, Boot, NodeSpec, VmContext
-from harness.waiting import LOOK_AGAIN
+from harness.status import look, watch
+from harness.tunnel import Tunnel
 
 DEFAULT_GROUP = "default"
 _EXEC_LIMIT = 24 * 3600.0
-_WHERE = ("cluster", "name", "state")
-_STATUS_COLUMNS = (*_WHERE, "hostname", "phase", "members", "vote", "mesh", "address", "roles", "says")
+WEB_PORT = 7980
+"""Of the agent's page, on the mesh (node.yaml: metrics.port)."""
 
 _Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -43,7 +45,16 @@ def register(subparsers: _Subparsers) -> None:
     listing = add("list", "show all nodes and their state")
     listing.add_argument("--json", action="store_true", help="as a JSON list")
     status = add("status", "show the nodes and the cluster that they form; on a terminal until it is formed")
-    status.add_argument("--once", action="store_true", help="look once, also on a terminal")
+    how = status.add_mutually_exclusive_group()
+    how.add_argument("--once", action="store_true", help="look once, also on a terminal")
+    how.add_argument(
+        "--watch", action="store_true", help="go on looking, also when it is formed, until Ctrl-C"
+    )
+    web = add("web", "show the status page of a node in a browser of this machine")
+    web.add_argument("node", metavar="NODE", nargs="?", default="node1", help="(default: node1)")
+    web.add_argument(
+        "--port", type=_count, metavar="N", default=WEB_PORT, help=f"of this machine ({WEB_PORT})"
+    )
     execute = add("exec", "run a command in a node, as root")
     execute.add_argument("node", metavar="NODE")
     execute.add_argument("argv", metavar="-- CMD", nargs="+", help="the command and its arguments")
@@ -100,32 +111,27 @@ def _list(args: argparse.Namespace, context: VmContext) -> int:
         print(json.dumps(rows, indent=1))
     else:
         shown = [{**row, "addresses": " ".join(row["addresses"])} for row in rows]
-        table.show(["cluster", "name", "state", "pid", "accel", "memory", "addresses", "console"], shown)
+        columns = ["cluster", "name", "state", "pid", "accel", "memory", "addresses", "console"]
+        table.show([table.Table(columns, shown)])
     return 0
 
 
 def _status(args: argparse.Namespace, context: VmContext) -> int:
-    watch = sys.stdout.isatty() and not args.once
-    with table.screen(watch) as show:
-        while True:
-            rows, formed = [], True
-            for group in _groups(args, context):
-                machines = group.machines()
-                documents = [read_status(machine) if machine.state == "ready" else {} for machine in machines]
-                formed = formed and is_formed(documents)
-                rows += [
-                    {
-                        "cluster": group.name,
-                        "name": machine.name,
-                        "state": machine.state,
-                        **describe(document),
-                    }
-                    for machine, document in zip(machines, documents, strict=True)
-                ]
-            show(_STATUS_COLUMNS, rows)
-            if not watch or formed:
-                return 0 if formed else 1
-            time.sleep(LOOK_AGAIN)
+    once = args.once or not (args.watch or sys.stdout.isatty())
+    formed = watch(lambda: _groups(args, context), until_formed=not args.watch, once=once)
+    return 0 if formed else 1
+
+
+def _web(args: argparse.Namespace, context: VmContext) -> int:
+    machine = _running(args, context)
+    mesh = look(machine).document.get("mesh")
+    if not mesh:
+        raise ClusterError(f"{machine.name} is no member yet", hint="see: ./build.py vm status")
+    tunnel = Tunnel(machine, mesh["ipv4"], WEB_PORT, args.port)
+    _say(f"{machine.name} is shown at http://localhost:{tunnel.port}/ until Ctrl-C")
+    with contextlib.closing(tunnel), contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+    return 0
 
 
 def _exec(args: argparse.Namespace, context: VmContext) -> int:
@@ -171,6 +177,7 @@ _COMMANDS = {
     "up": _up,
     "list": _list,
     "status": _status,
+    "web": _web,
     "exec": _exec,
     "console": _console,
     "logs": _logs,

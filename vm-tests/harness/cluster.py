@@ -31,7 +31,7 @@ def is_formed(documents: Sequence[Mapping[str, Any]]) -> bool:
         and all(member["state"] == "alive" for member in document["members"])
         and document["cluster"]["genesis"] == documents[0]["cluster"]["genesis"]
         and document["raft"]["leader"] == documents[0]["raft"]["leader"] is not None
-        and _peers_up(document) == len(nodes) - 1
+        and count_peers(document) == len(nodes) - 1
         for document in documents
     )
 
@@ -46,29 +46,6 @@ def wait_formed(machines: Sequence[Machine], limit: float = FORM_LIMIT) -> list[
     return wait_for(f"{len(machines)} machines to be one cluster", formed, limit)
 
 
-def describe(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of `./build.py vm status` for a status document, empty where there is none yet."""
-    if "phase" not in document:
-        return {"says": document.get("sentence", "")}
-    mesh, node = document["mesh"] or {}, document["node_id"]
-    votes = [member for member in document["members"] if member["node_id"] == node]
-    roles = [lease["role"] for lease in document["leases"] if lease["holder"] == node]
-    row = {
-        "hostname": document["hostname"],
-        "phase": document["phase"],
-        "vote": "leader"
-        if document["raft"]["leader"] == node
-        else "yes"
-        if votes and votes[0]["voter"]
-        else "",
-        "members": len(document["members"]) or None,
-        "mesh": f"{_peers_up(document)}/{len(mesh['peers'])} up" if mesh else None,
-        "address": mesh.get("ipv4"),
-        "roles": " ".join(roles),
-        "says": document["error"] or document["sentence"],
-    }
-    return {key: value for key, value in row.items() if value is not None}
-
-
-def _peers_up(document: Mapping[str, Any]) -> int:
+def count_peers(document: Mapping[str, Any]) -> int:
+    """Return how many mesh peers a status document has a fresh handshake with."""
     return sum(peer["state"] == "up" for peer in (document["mesh"] or {"peers": []})["peers"])

@@ -2,6 +2,7 @@
 """Control a running QEMU over QMP, with QEMU's own library, from code that is not asynchronous."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,14 @@ def execute(socket: Path, command: str, arguments: dict[str, Any] | None = None)
 
     Each call is a connection of its own: QEMU serves one at a time, and so no caller shuts out another.
     """
-    try:
+
+    def run() -> Json:
         return asyncio.run(asyncio.wait_for(_execute(socket, command, arguments), LIMIT))
+
+    try:
+        # In a thread of its own, as the caller's may have a loop: a browser's, say (harness/browser.py).
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(run).result()
     except ExecInterruptedError:
         if command == "quit":  # the answer may be lost with the process
             return {}

@@ -1,46 +1,74 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Show rows to a person: a table on a terminal, columns parted by tabs elsewhere."""
+"""Show rows to a person: tables on a terminal, columns parted by tabs elsewhere."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.table import Table as RichTable
+from rich.text import Text
 
-Show = Callable[[Sequence[str], Iterable[Mapping[str, Any]]], None]
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns; what a row does not have is shown as `-`. `title` is a line before them."""
+
+    columns: Sequence[str]
+    rows: Sequence[Mapping[str, Any]]
+    title: str = ""
+
+    def lines(self) -> list[list[str]]:
+        """Return the cells as text."""
+        return [
+            ["-" if row.get(column) in (None, "") else str(row[column]) for column in self.columns]
+            for row in self.rows
+        ]
 
 
-def show(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print `rows`; what a row does not have is shown as `-`."""
-    lines = _lines(columns, rows)
-    if not sys.stdout.isatty():
-        for line in [list(columns), *lines]:
-            print("\t".join(line))
+Show = Callable[[Sequence[Table]], None]
+
+
+def show(tables: Sequence[Table]) -> None:
+    """Print the tables."""
+    if sys.stdout.isatty():
+        _console().print(_layout(tables))
         return
-    Console(highlight=False, markup=False).print(_table(columns, lines))
+    for number, table in enumerate(tables):
+        if number:
+            print()
+        if table.title:
+            print(f"# {table.title}")
+        for line in [list(table.columns), *table.lines()]:
+            print("\t".join(line))
 
 
 @contextmanager
 def screen(changing: bool) -> Iterator[Show]:
-    """Give a `show` that replaces what it showed before, where `changing`; the last table stays."""
+    """Give a `show` that replaces what it showed before, where `changing`; the last tables stay."""
     if not changing:
         yield show
         return
-    with Live(console=Console(highlight=False, markup=False), auto_refresh=False) as live:
-        yield lambda columns, rows: live.update(_table(columns, _lines(columns, rows)), refresh=True)
+    with Live(console=_console(), auto_refresh=False) as live:
+        yield lambda tables: live.update(_layout(tables), refresh=True)
 
 
-def _lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> list[list[str]]:
-    return [
-        ["-" if row.get(column) in (None, "") else str(row[column]) for column in columns] for row in rows
-    ]
+def _console() -> Console:
+    return Console(highlight=False, markup=False)
 
 
-def _table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
-    table = Table(*columns, box=None, header_style="bold")
-    for line in lines:
-        table.add_row(*line)
-    return table
+def _layout(tables: Sequence[Table]) -> Group:
+    parts: list[Text | RichTable] = []
+    for table in tables:
+        if parts:
+            parts.append(Text())
+        if table.title:
+            parts.append(Text(table.title, style="bold"))
+        drawn = RichTable(*table.columns, box=None, header_style="dim")
+        for line in table.lines():
+            drawn.add_row(*map(Text, line))
+        parts.append(drawn)
+    return Group(*parts)

@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from agent.cluster import Genesis, Lease, Ledger, Member, MeshPeer, Phase, Policy, RaftStatus, Secret
@@ -35,7 +36,8 @@ from agent.service.membership import Membership
 from agent.service.meshing import MeshView
 from agent.service.phase import find_standing
 from agent.service.publish import Knowledge, compose
-from agent.status.document import TickStatus
+from agent.status.document import NodeStatus, TickStatus
+from agent.status.events import follow
 
 HASH = "5a" * 32
 CLUSTER_ID, RANGE = "abcdefghijklmnopqrstuvwxyz", "10.64.0.0/14"
@@ -71,6 +73,7 @@ class World:
         self.roster, self.view = Roster(), MeshView()
         self.seen: dict[str, leases.Seen] = {}
         self.observed: dict[str, MeshPeer] = {}
+        self.status: NodeStatus | None = None
 
     def tick(self, now: float) -> int:
         """Do one tick; return how many things there are to do."""
@@ -116,11 +119,13 @@ class World:
             clock_synchronised=True,
             tick=TickStatus(),
             strangers=(),
+            held={},
             roles=(),
             interface="mesh0",
             wireguard_port=51820,
         )
         status = compose(known, self.membership, self.view, now)
+        self.status = replace(status, events=follow(self.status, status))
         assert len(status.members) == len(ledger.members)
         # What was asked for is there at the next look.
         self.observed = {

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `./build.py vm status` says of machines, from the documents that their agents publish."""
+
+from dataclasses import replace
+
+import pytest
+
+from agent.cluster import RaftStatus
+from agent.status.document import LeaseStatus, MeshPeerStatus, NodeStatus
+from harness import table
+from harness.status import Seen, describe
+from tests.example_status import HOSTNAMES, NODES, make_member, make_status
+
+
+def make(number: int) -> NodeStatus:
+    """Return the status of one of three members, of which the second leads and holds the one lease."""
+    status = make_status(
+        node_id=NODES[number],
+        hostname=HOSTNAMES[number],
+        members=tuple(make_member(each) for each in range(3)),
+        leases=(LeaseStatus("coordinator", NODES[1], 4),),
+        raft=RaftStatus("follower", NODES[1], 3, 70 + number, tuple(NODES[:3]), tuple(NODES[:3]), True),
+    )
+    peers = tuple(MeshPeerStatus(NODES[each], None, 1.0, "up", 0, 0) for each in range(3) if each != number)
+    assert status.mesh is not None
+    return replace(status, mesh=replace(status.mesh, peers=peers))
+
+
+def see(number: int, **changes: object) -> Seen:
+    return Seen(f"node{number + 1}", "ready", {**make(number).to_dict(), **changes})
+
+
+def test_a_cluster_that_is_formed_is_said_with_its_leader_and_its_roles() -> None:
+    nodes, leases = describe("lab", [see(0), see(1), see(2)])
+    assert nodes.title == "lab: one cluster of all 3 nodes, led by node2 in term 3"
+    rows = {row["node"]: row for row in nodes.rows}
+    assert rows["node2"]["raft"] == "leader"
+    assert rows["node2"]["roles"] == "coordinator names"
+    assert rows["node1"]["raft"] == "voter"
+    assert rows["node1"]["roles"] == "names"
+    assert rows["node1"]["mesh"] == "2/2 up"
+    assert rows["node1"]["members"] == "3/3 alive"
+    assert leases.rows[0]["holder"] == "node2"
+
+
+def test_nodes_that_say_nothing_yet_are_shown_too() -> None:
+    (nodes,) = describe("lab", [Seen("node1", "booting"), Seen("node2", "off")])
+    assert nodes.title == "lab: not one cluster of all yet: 0 of 2 nodes are members"
+    assert [line[:3] for line in nodes.lines()] == [["node1", "booting", "-"], ["node2", "off", "-"]]
+
+
+def test_who_has_seen_most_of_the_log_is_believed() -> None:
+    newer = [{"role": "coordinator", "holder": NODES[2], "epoch": 5, "left": None}]
+    _, leases = describe("lab", [see(0), see(1), see(2, leases=newer)])
+    assert (leases.rows[0]["holder"], leases.rows[0]["epoch"]) == ("node3", 5)
+
+
+def test_an_agent_that_is_silent_is_said() -> None:
+    nodes, _ = describe("lab", [replace(see(0), age=45.0)])
+    assert nodes.rows[0]["says"] == "its agent has said nothing for 45 s"
+
+
+def test_where_nobody_looks_tables_are_lines_with_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    table.show([table.Table(("a", "b"), [{"a": 1}, {"b": "x"}], "all of it"), table.Table(("c",), [])])
+    assert capsys.readouterr().out == "# all of it\na\tb\n1\t-\n-\tx\n\nc\n"
