@@ -21,7 +21,7 @@ from agent.roles.composition import (
     list_ordered,
     list_served,
 )
-from agent.roles.order import Host, Order, OrderedRole, decode_order, encode_order
+from agent.roles.order import Host, Order, OrderedRole, ServerGroup, decode_order, encode_order
 from agent.roles.placement import find_obstacle
 from agent.roles.render import render
 from agent.roles.role import Form, Kind, Placement, Role, SharedSecret
@@ -217,7 +217,9 @@ def test_the_templates_of_all_roles_render() -> None:
             {"role": name, "hostname": "n-abcdefghij", "node_id": NODES[0], "address": "fd00::7", "epoch": 1}
             for name in ("slurm-controller", "coordinator")
         ]
-        whole = decode_order(encode_order(order()).replace(b'"holders": []', _json(holders)))
+        group = ServerGroup("k3s-server", 1, NODES[0], begun=False, address="fd00::8", nodes=())
+        given = encode_order(replace(order(), servers=(group,))).replace(b'"holders": []', _json(holders))
+        whole = decode_order(given)
         files = render(found, whole, FACTS, 1, lambda name: f"/run/{name}")
         assert files.keys() == {file.path for file in found.files}
         assert all(b"{{" not in content for content in files.values())

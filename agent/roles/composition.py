@@ -99,6 +99,7 @@ def compose_order(
     secrets: Mapping[str, bytes],
     *,
     cleans: Iterable[str] = (),
+    interface: str = "",
 ) -> Order:
     """Return the order. `cleans`: the roles of kind servers that let go of former members here."""
     cluster_id = genesis.cluster_id
@@ -140,6 +141,7 @@ def compose_order(
             if role in ledger.servers
             for node in ledger.servers[role].gone[:MOST_GONE]
         ),
+        interface=interface,
     )
 
 

@@ -112,6 +112,7 @@ class Order:
     secrets: tuple[DeliveredSecret, ...] = field(repr=False)
     servers: tuple[ServerGroup, ...] = ()
     gone: tuple[Gone, ...] = ()
+    interface: Annotated[str, Text(r"[A-Za-z0-9_.-]{0,15}")] = ""  # of the mesh
 
 
 @dataclass(frozen=True)

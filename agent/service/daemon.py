@@ -77,7 +77,13 @@ class Daemon:
         roles = read_roles(find_folder(os.environ))
         self.leader = Leader(handed.seed, self.me, config.election, roles)
         self.ordering = Ordering(
-            roles, config.roles.labels, handed.seed, self.me, self.inbox.wake, path=place.supervisor
+            roles,
+            config.roles.labels,
+            handed.seed,
+            self.me,
+            self.inbox.wake,
+            path=place.supervisor,
+            interface=config.networking.interface,
         )
         self.leader.roles = self.ordering.leading
         self.operator = Operator(self)

@@ -42,11 +42,13 @@ class Ordering:
         changed: Callable[[], None],
         *,
         path: Path,
+        interface: str,
     ) -> None:
         """`changed` is called, from another thread, when there is news of the supervisor."""
         self._roles = roles
         self._seed = seed
         self._me = me
+        self._interface = interface
         self._said: Order | None = None
         self._said_at = float("-inf")
         self.report: Report | None = None
@@ -104,6 +106,7 @@ class Ordering:
             ordered,
             self._open_secrets(ledger),
             cleans=[role for role, _, _ in held],
+            interface=self._interface,
         )
         settled = self.report is not None and all(each.state in _SETTLED for each in self.report.roles)
         if order != self._said or now >= self._said_at + (SAY_AGAIN if settled else LOOK_AGAIN):
