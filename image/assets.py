@@ -225,7 +225,8 @@ def _fetch(url: str, target: Path, sha256: str, what: str) -> None:
             raise _NotToBeHad(f"{what} from {url} has SHA-256 {found}, not {sha256}")
         new.replace(target)
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        reason = str(getattr(error, "reason", error)) or type(error).__name__
+        cause = getattr(error, "reason", error)
+        reason = (getattr(cause, "strerror", None) or str(cause) or type(cause).__name__).lower()
         raise _NotToBeHad(f"{what} cannot be fetched from {url}: {reason}") from None
     finally:
         new.unlink(missing_ok=True)

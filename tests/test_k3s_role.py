@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the roles of Kubernetes give k3s to read. k3s itself is not here: see docs/kubernetes.md."""
 
+import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from agent.roles.render import render
 from agent.roles.role import Form, Kind, OnChange
 from agent.roles.role_file import read_role
 from agent.tree import Tree
+from image.toolstree import ToolsTree
 from tests.k3s_recorder import AGENT_KEYS, SERVER_KEYS
 from tests.small_cluster import NODES
 
@@ -24,6 +27,8 @@ SERVER, AGENT = (
 )
 HOSTS = [Host(node, f"n-{number}", f"10.86.0.{number + 1}", "fd00::1") for number, node in enumerate(NODES)]
 ADDRESS = "fd00::7"
+HIGHEST_EXPOSURE = 2.5
+"""It speaks to the API on this machine as root, without capabilities."""
 
 
 def make(me: int, ready: int, *, chosen: int | None = None, **changes: Any) -> Order:  # noqa: ANN401
@@ -144,3 +149,24 @@ def test_units_get_the_tokens_that_their_configuration_names_and_nothing_else() 
 def test_the_rules_for_pods_are_the_same_on_servers_and_agents() -> None:
     texts = {(role.folder / "firewall.nft.j2").read_text() for role in (SERVER, AGENT)}
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize("name", ["k3s-server.service", "k3s-agent.service", "k3s-forget@.service"])
+def test_systemd_understands_each_unit(tools: ToolsTree, tmp_path: Path, name: str) -> None:
+    text = (OVERLAY / "usr/lib/systemd/system" / name).read_text()
+    # The programs are those of the image.
+    text = re.sub(r"^(ExecStart(?:Pre)?=)\S+", r"\1/usr/bin/true", text, flags=re.MULTILINE)
+    copy = tmp_path / name.replace("@.", "@n-x.")
+    copy.write_text(text)
+    argv = tools.command(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", copy])
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_lets_go_of_members_may_do_little(tools: ToolsTree) -> None:
+    unit = OVERLAY / "usr/lib/systemd/system/k3s-forget@.service"
+    argv = tools.command(["systemd-analyze", "security", "--offline=true", "--no-pager", unit])
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    found = re.search(r"exposure level for .*: ([0-9.]+)", done.stdout)
+    assert found, done.stderr
+    assert float(found[1]) < HIGHEST_EXPOSURE
