@@ -25,7 +25,10 @@ OVERLAY = PROJECT / "overlays/k3s"
 SERVER, AGENT = (
     read_role(OVERLAY / f"usr/lib/cluster-os/roles/{name}") for name in ("k3s-server", "k3s-agent")
 )
-HOSTS = [Host(node, f"n-{number}", f"10.86.0.{number + 1}", "fd00::1") for number, node in enumerate(NODES)]
+HOSTS = [
+    Host(node, f"n-{number}", f"10.86.0.{number + 1}", "fd00::1", voter=True)
+    for number, node in enumerate(NODES)
+]
 ADDRESS = "fd00::7"
 HIGHEST_EXPOSURE = 2.5
 """It speaks to the API on this machine as root, without capabilities."""
