@@ -131,6 +131,36 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class Server:
+    """A member that was chosen to run a role of kind `servers`."""
+
+    node_id: str
+    since: int  # the ledger's revision when it was chosen: who is chosen again begins anew
+    ready: bool  # it has said that it runs the role
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Who runs a role of kind `servers`: an odd few, of which one began it for all. See ledger_servers.py."""
+
+    role: str
+    generation: int  # grows when an operator has the role begin anew, without its former data
+    first: str | None  # who alone begins it in this generation; None: nobody was chosen yet
+    begun: bool  # the first one has said that it runs it: from then on nobody begins it
+    nodes: tuple[Server, ...]  # in the order in which they were chosen
+    gone: tuple[str, ...]  # former servers and removed members that the role has not let go of yet, sorted
+
+    def find(self, node_id: str) -> Server | None:
+        """Return the server that this node is."""
+        return next((server for server in self.nodes if server.node_id == node_id), None)
+
+    @property
+    def ready(self) -> tuple[str, ...]:
+        """The servers that have said that they run the role."""
+        return tuple(server.node_id for server in self.nodes if server.ready)
+
+
+@dataclass(frozen=True)
 class Secret:
     """A secret that members share, for each of them in a libsodium sealed box."""
 
@@ -157,6 +187,7 @@ class Ledger:
     removed: Mapping[str, int] = field(default_factory=dict)  # node ID -> revision of its removal
     leases: Mapping[str, Lease] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
+    servers: Mapping[str, Servers] = field(default_factory=dict)  # by role
 
 
 @dataclass(frozen=True)

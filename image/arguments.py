@@ -20,6 +20,12 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--locked", metavar="FILE", type=Path, help="take exactly the packages of this manifest.json"
     )
+    parser.add_argument(
+        "--asset",
+        metavar="NAME=FILE",
+        action="append",
+        help="take this file for an external asset instead of fetching it (image/assets.yaml)",
+    )
     parser.add_argument("--jobs", metavar="N", type=int, help="use at most N processor cores")
     parser.add_argument("--release", action="store_true", help="refuse development keys and local changes")
     parser.add_argument(

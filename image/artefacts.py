@@ -93,6 +93,7 @@ def describe_build(made: Path, new: Path, order: Order, source: Source, environm
         packages=contents.root,
         initrd_packages=contents.initrd,
         python_packages=read_requirements((environment.project / "image/python/node.txt").read_text()),
+        assets=order.assets,
         partitions=_name_files(partitions.result(), artefacts),
         artefacts=tuple(artefacts),
         keys=keys.fingerprints,

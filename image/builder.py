@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent.errors import ClusterError
 from image.artefacts import describe_build
+from image.assets import stage_assets
 from image.cache import check_seal, digest_files, remove_tree, seal_tree
 from image.environment import Environment, make_folder
 from image.manifest import Manifest, read_manifest
@@ -40,7 +41,7 @@ def digest_configuration(project: Path) -> str:
 
 def name_inputs(order: Order, source: Source) -> str:
     """Return a text that is the same as long as the artefacts of `order` need not be made anew."""
-    recorded = hashlib.sha256(repr(order.recorded).encode()).hexdigest()
+    recorded = hashlib.sha256(repr((order.recorded, order.assets)).encode()).hexdigest()
     return f"{order.configuration} {source} {order.name} {order.keys.fingerprint} {recorded}"
 
 
@@ -92,8 +93,11 @@ def run_mkosi(order: Order, environment: Environment, scratch: Path, phases: Pha
             phases.begin(name)
 
     phases.begin(FIRST_PHASE)
+    assets = stage_assets(order.assets, environment.cache, scratch / "assets") if order.assets else None
     run_logged(
-        compose_command(order, environment, output=made, scratch=make_folder(scratch / "workspace")),
+        compose_command(
+            order, environment, output=made, scratch=make_folder(scratch / "workspace"), assets=assets
+        ),
         log=log,
         what=f"building profile {order.profile}",
         env=environment.mkosi_variables,

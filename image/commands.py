@@ -5,12 +5,14 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from agent.errors import ClusterError
 from harness import cli
 from harness.model import VmContext
 from image.arguments import BENCH_RUNS
+from image.assets import collect_assets, parse_given, read_assets
 from image.browsertree import prepare_browser
 from image.builder import Build, build_image, digest_configuration
 from image.cache import locate_cache, lock_cache
@@ -81,6 +83,7 @@ def build_profile(args: argparse.Namespace, project: Path, profile: str) -> tupl
     check_machine(environment.cache, output.parent)
     phases = Phases(verbose=args.verbose)
     log = project / "out/logs" / f"{profile}.log"
+    given = parse_given(args.asset or ())
     with lock_cache(environment.cache, say), phases.show():
         order = Order(
             profile=profile,
@@ -92,7 +95,11 @@ def build_profile(args: argparse.Namespace, project: Path, profile: str) -> tupl
         )
         if args.locked:
             phases.begin("collect the recorded packages")
-            order = lock_order(order, args.locked, environment)
+            order = lock_order(order, args.locked, environment, given)
+        else:
+            phases.begin("collect the assets")
+            assets = collect_assets(read_assets(project), profile, given, environment.cache)
+            order = replace(order, assets=assets)
         return build_image(order, source, environment, output, phases, log=log), environment
 
 
@@ -136,7 +143,14 @@ def _reproduce(args: argparse.Namespace, project: Path) -> int:
         check_profile(project, args.again)
     phases = Phases(verbose=args.verbose)
     with lock_cache(environment.cache, say), phases.show():
-        report = reproduce(against, args.again, _keys(args.keys, project), environment, phases)
+        report = reproduce(
+            against,
+            args.again,
+            _keys(args.keys, project),
+            environment,
+            phases,
+            given=parse_given(args.asset or ()),
+        )
     for line in report.lines():
         print(line)
     return 0 if report.identical else 1
@@ -167,8 +181,15 @@ def _test(args: argparse.Namespace, project: Path) -> int:
     if whole:
         with lock_cache(environment.cache, say):
             prepare_browser(environment, say)
-        for name in ("version", "keys", "output", "locked", "jobs"):
+        for name in ("version", "keys", "output", "locked", "jobs", "asset"):
             setattr(args, name, None)
+        if args.full:
+            # k3s cannot be had everywhere: tests run its roles against a recorder in its place.
+            recorder = project / "tests/k3s_recorder.py"
+            args.profile, args.output = "kube", project / "out/kube-recorder"
+            args.asset = [f"k3s={recorder}", f"k3s-images={recorder}"]
+            build_profile(args, project, "kube")
+            args.output = args.asset = None
         # The one that `vm up` takes when none is named comes last.
         for profile in ("hpc", "vm") if args.full else ("vm",):
             args.profile = profile

@@ -28,6 +28,9 @@ PackageVersion = Annotated[str, Form(r"[A-Za-z0-9.+~:-]+", "a package version")]
 PoolPath = Annotated[
     str, Form(r"pool/(?!.*\.\./)[A-Za-z0-9+._~/:%-]+\.deb", "a path of the archive (pool/….deb)")
 ]
+Url = Annotated[str, Form(r"(https?://[!-~]{1,500})?", 'a URL, or ""')]
+Licence = Annotated[str, Form(r"[A-Za-z0-9.+ ()-]{0,100}", 'an SPDX licence expression, or ""')]
+ImagePath = Annotated[str, Form(r"/usr(/[A-Za-z0-9][A-Za-z0-9._-]{0,199})+", "an absolute path below /usr")]
 ROLES = (
     "disk",
     "kernel",
@@ -64,6 +67,23 @@ class PythonPackage:
     version: Word
     filename: FileName
     sha256: Sha256
+
+
+@dataclass(frozen=True, order=True)
+class AssetRecord:
+    """A file that the image has at `path`, from elsewhere than Debian and PyPI (image/assets.py).
+
+    One that was given by hand has the version "given", and neither URL nor licence: nobody knows them.
+    """
+
+    name: Word
+    version: Word
+    url: Url
+    sha256: Sha256
+    size: int
+    licence: Licence
+    path: ImagePath
+    executable: bool
 
 
 @dataclass(frozen=True)
@@ -130,6 +150,7 @@ class Manifest:
     packages: tuple[Package, ...]
     initrd_packages: tuple[Package, ...]
     python_packages: tuple[PythonPackage, ...]
+    assets: tuple[AssetRecord, ...]
     partitions: tuple[PartitionRecord, ...]
     artefacts: tuple[Artefact, ...]
     keys: KeyFingerprints
@@ -148,6 +169,7 @@ def encode_manifest(manifest: Manifest) -> str:
             packages=tuple(sorted(manifest.packages)),
             initrd_packages=tuple(sorted(manifest.initrd_packages)),
             python_packages=tuple(sorted(manifest.python_packages)),
+            assets=tuple(sorted(manifest.assets)),
             partitions=tuple(sorted(manifest.partitions, key=lambda partition: partition.offset)),
             artefacts=tuple(sorted(manifest.artefacts, key=lambda artefact: artefact.name)),
         )
@@ -197,6 +219,8 @@ def _find_contradictions(manifest: Manifest) -> list[str]:
         "packages": [(p.name, p.architecture) for p in manifest.packages],
         "initrd_packages": [(p.name, p.architecture) for p in manifest.initrd_packages],
         "python_packages": [p.name for p in manifest.python_packages],
+        "assets": [a.name for a in manifest.assets],
+        "assets (path)": [a.path for a in manifest.assets],
         "partitions": [p.uuid for p in manifest.partitions],
         "artefacts": [a.name for a in manifest.artefacts],
         "artefacts (role)": [a.role for a in manifest.artefacts],

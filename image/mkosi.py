@@ -6,7 +6,7 @@ from pathlib import Path
 
 from image.environment import Environment
 from image.keys import KeySet
-from image.manifest import Package
+from image.manifest import AssetRecord, Package
 
 FIRST_PHASE = "start mkosi"
 """Name of the phase before mkosi says what it does."""
@@ -40,6 +40,7 @@ class Order:
     recorded: tuple[Package, ...] = ()
     archive_epoch: int = 0
     refresh: bool = False
+    assets: tuple[AssetRecord, ...] = ()
 
     @property
     def name(self) -> str:
@@ -47,8 +48,13 @@ class Order:
         return f"cluster-os_{self.version}_{self.profile}"
 
 
-def compose_command(order: Order, environment: Environment, *, output: Path, scratch: Path) -> list[str]:
-    """Return the mkosi command that builds `order` into `output`, with working files below `scratch`."""
+def compose_command(
+    order: Order, environment: Environment, *, output: Path, scratch: Path, assets: Path | None = None
+) -> list[str]:
+    """Return the mkosi command that builds `order` into `output`, with working files below `scratch`.
+
+    `assets` is a tree with those of the order, if it has any.
+    """
     keys = order.keys
     command = [
         *environment.mkosi,
@@ -71,6 +77,8 @@ def compose_command(order: Order, environment: Environment, *, output: Path, scr
         *("--sign-expected-pcr-certificate", keys.pcr_certificate),
         *("--build-sources", ""),
     ]
+    if assets is not None:
+        command += ["--extra-tree", assets]
     if order.incremental:
         command += ["--cache-directory", trees_of(environment, order.profile)]
     if order.packages:

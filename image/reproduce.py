@@ -3,10 +3,12 @@
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent.errors import ClusterError
+from image.assets import collect_recorded
 from image.builder import run_mkosi
 from image.cache import remove_tree
 from image.comparison import Difference, compare_artefacts
@@ -20,6 +22,7 @@ from image.progress import Phases
 from image.source import read_source
 
 _THREADS = 4  # downloads at once
+_NONE: Mapping[str, Path] = {}
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,13 @@ def collect_locked(manifest: Manifest, environment: Environment, pool: Path) -> 
     return pool
 
 
-def lock_order(order: Order, file: Path, environment: Environment) -> Order:
-    """Return `order` with exactly the packages that the manifest `file` records."""
+def lock_order(
+    order: Order, file: Path, environment: Environment, given: Mapping[str, Path] = _NONE
+) -> Order:
+    """Return `order` with exactly the packages and assets that the manifest `file` records.
+
+    `given`: files by the name of the asset that they are.
+    """
     manifest = read_manifest(file)
     return replace(
         order,
@@ -79,11 +87,18 @@ def lock_order(order: Order, file: Path, environment: Environment) -> Order:
         packages=collect_locked(manifest, environment, environment.cache / "pool" / order.profile),
         recorded=tuple(sorted({*manifest.packages, *manifest.initrd_packages})),
         archive_epoch=manifest.archive_epoch,
+        assets=collect_recorded(manifest.assets, given, environment.cache),
     )
 
 
 def reproduce(
-    against: Path, profile: str | None, keys: KeySet, environment: Environment, phases: Phases
+    against: Path,
+    profile: str | None,
+    keys: KeySet,
+    environment: Environment,
+    phases: Phases,
+    *,
+    given: Mapping[str, Path] = _NONE,
 ) -> Reproduction:
     """Build what the manifest `against` records again, from scratch, and compare with what lies beside it.
 
@@ -114,6 +129,7 @@ def reproduce(
             configuration=manifest.configuration,
             incremental=False,
             packages=collect_locked(manifest, environment, scratch / "pool"),
+            assets=collect_recorded(manifest.assets, given, environment.cache),
         )
         log = environment.project / "out/logs" / f"reproduce-{manifest.profile}.log"
         log.unlink(missing_ok=True)

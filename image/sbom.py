@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The software bill of materials: the packages of a manifest in CycloneDX 1.6.
+"""The software bill of materials: packages and assets of a manifest in CycloneDX 1.6.
 
-Formats: https://cyclonedx.org/docs/1.6/json/ and https://github.com/package-url/purl-spec (types deb, pypi).
+Formats: https://cyclonedx.org/docs/1.6/json/ and https://github.com/package-url/purl-spec (types deb, pypi,
+generic).
 """
 
 import datetime
@@ -12,7 +13,7 @@ from collections.abc import Collection, Mapping
 from urllib.parse import quote
 
 from image.licences import is_spdx
-from image.manifest import Manifest, Package, PythonPackage
+from image.manifest import AssetRecord, Manifest, Package, PythonPackage
 
 NAME = "sbom.cdx.json"
 _DISTRIBUTION = "trixie"
@@ -33,6 +34,7 @@ def encode_sbom(manifest: Manifest, licences: Mapping[str, Collection[str]] | No
     for python_package in manifest.python_packages:
         places[python_package] = ["root"]
     components = [_describe(package, where, known) for package, where in places.items()]
+    components += [_describe_asset(asset) for asset in manifest.assets]
     components.sort(key=lambda component: str(component["bom-ref"]))
     subject = f"{manifest.image_id}@{manifest.version}"
     time = datetime.datetime.fromtimestamp(manifest.source_date_epoch, datetime.UTC)
@@ -71,9 +73,12 @@ def encode_sbom(manifest: Manifest, licences: Mapping[str, Collection[str]] | No
     return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
-def name_package(package: Package | PythonPackage) -> str:
-    """Return the package URL of a package."""
+def name_package(package: Package | PythonPackage | AssetRecord) -> str:
+    """Return the package URL of a package or an asset."""
     version = quote(package.version, safe=":~")
+    if isinstance(package, AssetRecord):
+        download = f"&download_url={quote(package.url, safe='')}" if package.url else ""
+        return f"pkg:generic/{package.name}@{version}?checksum=sha256:{package.sha256}{download}"
     if isinstance(package, PythonPackage):
         # The index takes names in any case and with any of these separators for the same.
         return f"pkg:pypi/{quote(re.sub(r'[-_.]+', '-', package.name).lower(), safe='')}@{version}"
@@ -106,4 +111,22 @@ def _describe(
         "hashes": [{"alg": "SHA-256", "content": package.sha256}],
         **({"licenses": declared} if declared else {}),
         "properties": properties,
+    }
+
+
+def _describe_asset(asset: AssetRecord) -> dict[str, object]:
+    kind = "id" if is_spdx(asset.licence) else "name"
+    licences = [{"license": {kind: asset.licence, "acknowledgement": "declared"}}] if asset.licence else []
+    return {
+        "bom-ref": name_package(asset),
+        "type": "file",
+        "name": asset.name,
+        "version": asset.version,
+        "purl": name_package(asset),
+        "hashes": [{"alg": "SHA-256", "content": asset.sha256}],
+        **({"licenses": licences} if licences else {}),
+        "properties": [
+            {"name": "cluster-os:in", "value": "root"},
+            {"name": "cluster-os:path", "value": asset.path},
+        ],
     }

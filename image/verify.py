@@ -159,6 +159,11 @@ def _list_checks(
             root_name,
             lambda: contents.check_python_packages(artefacts),
         ),
+        (
+            f"{len(manifest.assets)} assets inside the root",
+            root_name,
+            lambda: contents.check_assets(artefacts),
+        ),
         ("version inside the root", root_name, lambda: contents.check_release(artefacts)),
     ]
 

@@ -22,6 +22,7 @@ GOOD: list[dict[str, Any]] = [
     {"request": "token", "ttl": 86400},
     {"request": "recover", "confirm": False, "drop": []},
     {"request": "recover", "confirm": True, "drop": NODES[:3]},
+    {"request": "reset", "role": "k3s-server"},
     {"request": "reload"},
     {"request": "support"},
 ]

@@ -14,6 +14,7 @@ from agent.errors import ClusterError
 from agent.membership import commands
 from agent.membership.ledger import begin, reduce
 from agent.membership.ledger_file import check_ledger, decode_ledger, encode_ledger
+from agent.membership.ledger_servers import MAX_SERVERS
 from tests.small_cluster import HARDWARE, NODES, OTHER_HARDWARE, admit, make_genesis
 from tests.wire_values import wire_values
 
@@ -91,7 +92,19 @@ _leases = st.one_of(
     st.builds(_renew, _role, st.none() | _epoch, _node),
     st.builds(_release, _role, _node, _epoch),
 )
-_sound = st.sampled_from([_members, _members, _others, _leases]).flatmap(lambda kind: kind)
+_choosing = st.builds(lambda role, node: lambda s: commands.servers_choose(s, role, node), _role, _node)
+_saying = st.builds(lambda role, node: lambda s: commands.servers_ready(s, role, node), _role, _node)
+_servers = st.one_of(
+    _choosing,
+    _choosing,
+    _saying,
+    _saying,
+    st.builds(lambda role, node: lambda s: commands.servers_drop(s, role, node), _role, _node),
+    st.builds(lambda role, node: lambda s: commands.servers_let_go(s, role, node), _role, _node),
+    st.builds(lambda role, number: lambda _: commands.servers_reset(role, number), _role, _epoch),
+    st.builds(lambda node: lambda _: commands.remove(node), _node),
+)
+_sound = st.sampled_from([_members, _members, _others, _leases, _servers]).flatmap(lambda kind: kind)
 _authors = st.one_of(
     _sound,
     _sound,
@@ -106,7 +119,9 @@ def _list(authors: st.SearchStrategy[Author]) -> st.SearchStrategy[list[tuple[Au
     return st.lists(st.tuples(authors, st.sampled_from([0, 0, 0, 1, 4])), min_size=10, max_size=40)
 
 
-_histories = st.one_of(_list(_authors), _list(_leases), _list(_members), _list(_others | _leases))
+_histories = st.one_of(
+    _list(_authors), _list(_servers), _list(_leases), _list(_members), _list(_others | _leases)
+)
 _policies = st.sampled_from(sorted(GENESIS, key=lambda policy: policy.value))
 History = list[tuple[Author, int]]
 
@@ -152,6 +167,16 @@ def check_state(ledger: Ledger) -> None:
         assert secret.sealed.keys() <= ledger.members.keys()
     for lease in ledger.leases.values():
         assert lease.holder is None or lease.holder in ledger.members or lease.holder in ledger.removed
+    for servers in ledger.servers.values():
+        nodes = [server.node_id for server in servers.nodes]
+        assert len(nodes) == len(set(nodes)) <= MAX_SERVERS
+        assert set(nodes) <= ledger.members.keys()
+        assert not set(nodes) & set(servers.gone)
+        assert sum(not server.ready for server in servers.nodes) <= 1
+        assert servers.first is not None or not (nodes or servers.begun)
+        assert servers.begun or not servers.ready
+        if not servers.begun:
+            assert nodes in ([], [servers.first]), "nobody joins before the first one runs"
 
 
 def check_step(old: Ledger, new: Ledger) -> None:
@@ -176,6 +201,16 @@ def check_step(old: Ledger, new: Ledger) -> None:
         else:
             assert after.epoch == lease.epoch + 1
             assert after.holder in old.members
+    for role, servers in old.servers.items():
+        later = new.servers[role]
+        if later.generation == servers.generation:
+            assert servers.first in (None, later.first), "nobody begins it a second time"
+            assert later.begun >= servers.begun
+            if servers.ready and not later.ready:
+                assert set(servers.ready) <= new.removed.keys(), "the last of the data is never dropped"
+        else:
+            assert later.generation == servers.generation + 1
+            assert not servers.nodes
 
 
 @settings(max_examples=100, deadline=None)

@@ -13,6 +13,7 @@ from agent.errors import ClusterError
 from image.manifest import (
     FORMAT,
     Artefact,
+    AssetRecord,
     KeyFingerprints,
     Manifest,
     Package,
@@ -63,6 +64,18 @@ MANIFEST = Manifest(
     packages=PACKAGES,
     initrd_packages=PACKAGES[:1],
     python_packages=(PythonPackage("pysyncobj", "0.3.17", "pysyncobj-0.3.17.tar.gz", "f" * 64),),
+    assets=(
+        AssetRecord(
+            "tool",
+            "v1.2+x",
+            "https://example.org/v1.2%2Bx/tool",
+            "9" * 64,
+            7,
+            "Apache-2.0",
+            "/usr/lib/tool",
+            executable=True,
+        ),
+    ),
     partitions=(
         PartitionRecord("esp", "esp", "11111111-1111-1111-1111-111111111111", 1 << 20, 512, "1" * 64, ""),
         PartitionRecord(
@@ -198,4 +211,4 @@ def test_a_file_that_is_no_manifest_is_one_line_with_a_hint(tmp_path: Path) -> N
 
 
 def test_a_mirror_never_gets_into_a_manifest() -> None:
-    assert "://" not in encode_manifest(MANIFEST)
+    assert "://" not in encode_manifest(replace(MANIFEST, assets=()))

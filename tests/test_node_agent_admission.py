@@ -87,6 +87,17 @@ def test_recover_shows_first_and_drops_exactly_what_it_showed(agent: Agent, caps
     assert json.loads(capsys.readouterr().out)["done"] is True
 
 
+def test_a_role_begins_anew_only_when_somebody_says_yes(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert agent.run("role", "reset", "db") == 1
+    assert "the data that it had is lost" in capsys.readouterr().err
+    assert agent.asked == []
+    assert agent.run("role", "reset", "db", "--yes") == 0
+    assert agent.asked == [{"request": "reset", "role": "db"}]
+
+
 def test_a_token_is_printed_or_kept_from_others(agent: Agent, tmp_path: Path, capsys: Captured) -> None:
     agent.answers["token"] = {"credential": '{"secret": 1}\n', "expires": 1_800_000_000}
     assert agent.run("token") == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.cluster import Lease, Ledger, Member, Peer, Secret
+from agent.cluster import Lease, Ledger, Member, Peer, Secret, Server, Servers
 from agent.errors import ClusterError
 from agent.facts import read_facts
 from agent.identity import identity_of_seed
@@ -14,14 +14,21 @@ from agent.membership.addresses import mesh_network, role_ipv6
 from agent.membership.secrets import seal_for
 from agent.roles import secret
 from agent.roles.candidates import COORDINATOR, list_candidates
-from agent.roles.composition import list_addresses
-from agent.roles.order import Host, Order, OrderedRole, decode_order, encode_order
+from agent.roles.composition import (
+    compose_order,
+    find_conflicts,
+    list_addresses,
+    list_ordered,
+    list_served,
+)
+from agent.roles.order import Host, Order, OrderedRole, ServerGroup, decode_order, encode_order
 from agent.roles.placement import find_obstacle
 from agent.roles.render import render
-from agent.roles.role import Kind, Placement, Role, SharedSecret
+from agent.roles.role import Form, Kind, Placement, Role, SharedSecret
 from agent.roles.role_file import read_role
 from agent.service.duties import list_secrets
 from agent.tree import Tree
+from tests.small_cluster import make_genesis
 
 PROJECT = Path(__file__).parent.parent
 SEEDS = {identity_of_seed(bytes([n]) * 32).node_id: bytes([n]) * 32 for n in range(1, 5)}
@@ -127,6 +134,60 @@ def test_a_secret_is_made_given_to_who_comes_and_made_anew_when_somebody_goes() 
     assert anew.anew
 
 
+def test_a_secret_that_cannot_be_changed_outlasts_a_removal() -> None:
+    token = SharedSecret("queue/key", 16, Form.HEX, renewed=False)
+    roles = {"queue": role(kind=Kind.SERVERS, secrets=(token,))}
+    content = secret.make(token, ledger())
+    assert len(bytes.fromhex(content[8:].decode())) == 16
+    sealed = {"queue/key": Secret("queue/key", 1, seal_for(content, NODES), "queue")}
+    one_gone = ledger(
+        leases={"queue": Lease("queue", NODES[0], 1, 1)}, secrets=sealed, removed={"x": 7, "y": 8}
+    )
+    assert list_secrets(NODES[0], one_gone, roles, {"queue/key": 0}) == ()
+    (unknown,) = list_secrets(NODES[0], one_gone, roles, {})
+    assert unknown.anew, "nobody can open it"
+
+
+def serving(*nodes: str, begun: bool = True, gone: tuple[str, ...] = ()) -> Ledger:
+    servers = tuple(Server(node, 7 + number, ready=begun) for number, node in enumerate(nodes))
+    return ledger(servers={"db": Servers("db", 1, nodes[0], begun, servers, gone)})
+
+
+def test_a_server_that_was_off_begins_nothing_by_an_old_ledger() -> None:
+    roles = {"db": role("db", kind=Kind.SERVERS), "queue": role()}
+    assert list_served(roles, serving(NODES[0], begun=False), NODES[0], fresh=False) == ()
+    mine = (OrderedRole("db", 7, None),)
+    assert list_served(roles, serving(NODES[0], begun=False), NODES[0], fresh=True) == mine
+    assert list_served(roles, serving(NODES[0]), NODES[0], fresh=False) == mine
+    assert list_served(roles, serving(NODES[0]), NODES[1], fresh=True) == ()
+    # Its lease, which is for its address, starts nothing.
+    assert list_ordered(roles, {}, [("db", 3, 17.0), ("queue", 2, 17.0)]) == (OrderedRole("queue", 2, 17.0),)
+
+
+def test_what_excludes_a_server_waits_where_one_is_was_or_comes() -> None:
+    roles = {"db": role("db", kind=Kind.SERVERS), "client": role("client", kind=Kind.EVERY, unless=("db",))}
+    known = serving(NODES[0], gone=(NODES[1],))
+    found = [find_conflicts(roles, known, node, ()).get("client") for node in NODES[:3]]
+    assert found == ["it has db", "db has not let go of it yet", None]
+    assert find_conflicts(roles, known, NODES[2], ["db"]) == {"client": "it may get db"}
+    assert find_conflicts(roles, ledger(), NODES[0], ()) == {}
+
+
+def test_an_order_names_servers_and_who_went_to_who_lets_go() -> None:
+    known = serving(NODES[1], NODES[0], gone=(NODES[3],))
+    for cleans in ((), ("db",)):
+        made = compose_order(NODES[0], make_genesis(), known, (), {}, cleans=cleans)
+        assert decode_order(encode_order(made)) == made
+        (group,) = made.servers
+        assert [host.node_id for host in group.nodes] == [NODES[1], NODES[0]]
+        assert (group.first, group.address) == (NODES[1], str(role_ipv6(made_id(), "db")))
+        assert [each.node_id for each in made.gone] == ([NODES[3]] if cleans else [])
+
+
+def made_id() -> str:
+    return make_genesis().cluster_id
+
+
 def order(*roles: OrderedRole) -> Order:
     me = Host(NODES[0], "n-abcdefghij", "10.86.0.1", "fd00::1", voter=True)
     return Order("lab", "10.86.0.0/16", "fd00::/64", me, (me,), (), roles, ())
@@ -156,7 +217,9 @@ def test_the_templates_of_all_roles_render() -> None:
             {"role": name, "hostname": "n-abcdefghij", "node_id": NODES[0], "address": "fd00::7", "epoch": 1}
             for name in ("slurm-controller", "coordinator")
         ]
-        whole = decode_order(encode_order(order()).replace(b'"holders": []', _json(holders)))
+        group = ServerGroup("k3s-server", 1, NODES[0], begun=False, address="fd00::8", nodes=())
+        given = encode_order(replace(order(), servers=(group,))).replace(b'"holders": []', _json(holders))
+        whole = decode_order(given)
         files = render(found, whole, FACTS, 1, lambda name: f"/run/{name}")
         assert files.keys() == {file.path for file in found.files}
         assert all(b"{{" not in content for content in files.values())

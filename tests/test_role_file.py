@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ClusterError
-from agent.roles.role import Census, Kind, OnChange, Placement
+from agent.roles.role import Census, Form, Kind, OnChange, Placement, SharedSecret
 from agent.roles.role_file import read_role, read_roles
 
 PROJECT = Path(__file__).parent.parent
@@ -67,7 +67,7 @@ colour: red
         read_role(folder)
     for words in (
         "version: must be 1",
-        "kind: must be leader or every",
+        "kind: must be leader, servers or every",
         "description: missing",
         "placement.cores: must be",
         "placement.'wheels': no such key",
@@ -83,6 +83,43 @@ colour: red
     ):
         assert words in caught.value.message
     assert "node-agent role check" in caught.value.hint
+
+
+SERVERS = """\
+version: 1
+kind: servers
+description: an example
+count: 5
+replace_after: 600
+secrets: [{name: example/token, bytes: 16, form: hex, renewed: false}]
+units: [example.service]
+on_removed: [/usr/bin/true, '{hostname}']
+"""
+
+
+def test_a_role_of_kind_servers_is_read(tmp_path: Path) -> None:
+    role = read_role(write(tmp_path, SERVERS))
+    assert (role.kind, role.count, role.replace_after) == (Kind.SERVERS, 5, 600)
+    assert role.on_removed == ("/usr/bin/true", "{hostname}")
+    assert role.secrets == (SharedSecret("example/token", 16, Form.HEX, renewed=False),)
+
+
+def test_what_only_one_kind_has_is_refused_of_the_others(tmp_path: Path) -> None:
+    wrong = GOOD + "count: 2\nreplace_after: 60\nunless: [db]\n"
+    with pytest.raises(ClusterError) as caught:
+        read_role(write(tmp_path, wrong))
+    for words in (
+        "count: must be 1, 3, 5 or 7",
+        "replace_after: only a role of kind servers has it",
+        "unless: only a role of kind every has it",
+    ):
+        assert words in caught.value.message
+    wrong = SERVERS.replace("'{hostname}'", "x").replace("bytes: 16", "bytes: 4000")
+    (tmp_path / "again").mkdir()
+    with pytest.raises(ClusterError) as caught:
+        read_role(write(tmp_path / "again", wrong))
+    assert "on_removed: must say who went" in caught.value.message
+    assert "secrets[0].bytes: must be at most 2000 in the form hex" in caught.value.message
 
 
 @pytest.mark.parametrize("content", ["", "[]", "a: [", "version: !!python/object:os.system x"])

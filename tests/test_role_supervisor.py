@@ -11,7 +11,15 @@ import pytest
 
 from agent.facts import read_facts
 from agent.roles import supervisor as supervisors
-from agent.roles.order import DeliveredSecret, Holder, Host, Order, OrderedRole
+from agent.roles.order import (
+    DeliveredSecret,
+    Holder,
+    Host,
+    Order,
+    OrderedRole,
+    ServerGroup,
+    ServerHost,
+)
 from agent.roles.plan import KILL_AFTER, Unit
 from agent.roles.role import Census, Kind, OnChange, Placement, RenderedFile, Role, SharedSecret
 from agent.roles.supervisor import Supervisor
@@ -66,7 +74,7 @@ def supervisor(units: Recorder, tmp_path: Path) -> Supervisor:
     return make(tmp_path)
 
 
-def make(tmp_path: Path) -> Supervisor:
+def make(tmp_path: Path, kind: Kind = Kind.LEADER) -> Supervisor:
     (tmp_path / "queue.conf.j2").write_text("at {{ holders['queue'].address }} in {{ epoch }}\n")
     (tmp_path / "names.j2").write_text("{% for m in members %}{{ m.hostname }}\n{% endfor %}")
     files = (
@@ -76,7 +84,7 @@ def make(tmp_path: Path) -> Supervisor:
     key = (SharedSecret("queue/key", 32),)
     placement, census = Placement(), Census(("/bin/echo", '{"jobs": 7}'), 10)
     roles = {
-        "queue": Role("queue", tmp_path, Kind.LEADER, "", placement, (), key, files, (QUEUE,), None),
+        "queue": Role("queue", tmp_path, kind, "", placement, (), key, files, (QUEUE,), None),
         "worker": Role(
             "worker", tmp_path, Kind.EVERY, "", placement, ("queue",), key, (), (WORKER,), None, census
         ),
@@ -251,3 +259,38 @@ def test_a_role_that_runs_reports_what_it_counts_and_only_then(
     wait_for("the figures", lambda: figures() == {"jobs": 7}, 20.0)
     units.states[WORKER] = Unit.FAILED
     assert figures() == {}
+
+
+def group(first: str, *, begun: bool) -> ServerGroup:
+    return ServerGroup("queue", 1, first, begun, "fd00::7", (ServerHost(**vars(ME), ready=begun),))
+
+
+def test_a_server_starts_when_it_is_the_one_that_begins_or_the_role_has_begun(
+    units: Recorder, tmp_path: Path
+) -> None:
+    supervisor = make(tmp_path, Kind.SERVERS)
+    mine = OrderedRole("queue", 9, None)
+    other = "8SFqwqnq4whPhs8icwHA2hQg3hUoN1qrCLK1SBx3WKwe"
+    supervisor.take(replace(order(mine), servers=(group(other, begun=False),)))
+    settle(supervisor, 10.0)
+    (state,) = supervisor.take(replace(order(mine), servers=(group(other, begun=True),))).roles
+    assert (state.state, state.reason) == ("waiting", "another member begins it")
+    assert units.calls == []
+    settle(supervisor, 11.0)
+    assert units.calls == [("start", QUEUE)]
+    beginning = make(tmp_path, Kind.SERVERS)
+    units.calls, units.states[QUEUE] = [], Unit.INACTIVE
+    beginning.take(replace(order(mine), servers=(group(ME.node_id, begun=False),)))
+    settle(beginning, 12.0)
+    assert units.calls == [("start", QUEUE)]
+
+
+def test_who_needs_a_role_of_kind_servers_waits_until_it_has_begun(
+    supervisor: Supervisor, units: Recorder
+) -> None:
+    supervisor.take(replace(order(EVERY), servers=(group(ME.node_id, begun=False),)))
+    settle(supervisor, 10.0)
+    (state,) = supervisor.take(replace(order(EVERY), servers=(group(ME.node_id, begun=True),))).roles
+    assert state.reason == "queue has not begun"
+    settle(supervisor, 11.0)
+    assert units.calls == [("start", WORKER)]

@@ -97,6 +97,12 @@ _ROLE = (
         "Tell all that is wrong with a role.",
         (_argument("folder", metavar="DIR", help="the folder with its role.yaml"),),
     ),
+    Command(
+        "reset",
+        "roles.reset",
+        "Have a role of kind servers begin anew, without its data, when none of its servers is left.",
+        (_argument("name", metavar="ROLE", help="the role, as `node-agent roles` names it"), _YES),
+    ),
 )
 COMMANDS = (
     Command("init", "identity.init", "Make the identity of this node unless it has one, and show it."),
@@ -118,7 +124,7 @@ COMMANDS = (
     Command("members", "cluster.members", "List the members, and who waits for approval."),
     Command("leaders", "cluster.leaders", "Show who leads, and who holds each role of which there is one."),
     Command("roles", "roles.roles", "Show which roles this node has, and why it has not the others."),
-    Command("role", "", "Check a role.", parts=_ROLE),
+    Command("role", "", "Check a role, or have one begin anew.", parts=_ROLE),
     Command("approve", "admission.approve", "Admit a node that waits for approval.", (_NODE,)),
     Command("remove", "admission.remove", "Remove a member from the cluster for good.", (_NODE, _YES)),
     Command("leave", "admission.leave", "Remove this node from its cluster for good.", (_YES,)),

@@ -4,8 +4,8 @@
 import argparse
 from pathlib import Path
 
-from agent.commands.observe import require
-from agent.commands.output import print_json
+from agent.commands.observe import ask_agent, require
+from agent.commands.output import confirm, print_json
 from agent.control.runtime import Runtime
 from agent.roles.role_file import read_role
 from agent.state import State
@@ -30,4 +30,16 @@ def check(options: argparse.Namespace, _state: State, _runtime: Runtime) -> int:
         print_json({"valid": True, "name": role.name, "kind": role.kind.value, "units": list(role.units)})
     else:
         print(f"{role.name}: no errors")
+    return 0
+
+
+def reset(options: argparse.Namespace, _state: State, runtime: Runtime) -> int:
+    """Have a role of kind servers begin anew, without its data, when none of its servers is left."""
+    require(runtime)
+    confirm(f"the role {options.name} will begin anew, and the data that it had is lost", yes=options.yes)
+    sentence = ask_agent(runtime, {"request": "reset", "role": options.name})
+    if options.json:
+        print_json({"role": options.name, "sentence": sentence})
+    else:
+        print(sentence)
     return 0

@@ -12,6 +12,7 @@ Request: {"request": NAME, ...} with exactly the keys of that request, at most 5
     token    {"ttl": seconds}          -> {"credential": TEXT, "expires": Unix seconds}; secret
     recover  {"confirm": false, "drop": []}        -> {"sentence", "keep": [NODE_ID], "drop": [NODE_ID]}
              {"confirm": true, "drop": [NODE_ID]}  -> {"sentence"}; refused unless `drop` is still the plan's
+    reset    {"role": NAME}            -> {"sentence"}; a role of kind servers, of which no server is left
     reload   {}                        -> {"sentence"}
     support  {}                        -> {"files": {NAME: TEXT}}, without secrets
 
@@ -33,6 +34,7 @@ LONGEST_TTL = 10 * 366 * 86_400  # seconds
 SHORTEST_TTL = 60
 # The rule of agent/status/document.py, which takes longer to import.
 _NODE_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")
+_ROLE = re.compile(r"[a-z][a-z0-9-]{0,22}[a-z0-9]")
 # A name or an IPv4 address, or an IPv6 address in brackets, and a port.
 _HOST = re.compile(
     r"(?:[0-9A-Za-z](?:[0-9A-Za-z.-]{0,251}[0-9A-Za-z])?|\[[0-9a-fA-F:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?"
@@ -56,6 +58,10 @@ def _is_nodes(value: object) -> bool:
     return isinstance(value, list) and len(value) <= MAX_DROP and all(map(_is_node, value))
 
 
+def _is_role(value: object) -> bool:
+    return isinstance(value, str) and _ROLE.fullmatch(value) is not None
+
+
 def _is_credential(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_CREDENTIAL
 
@@ -76,6 +82,7 @@ _REQUESTS: dict[str, tuple[Arguments, ...]] = {
     ),
     "token": ({"ttl": _is_ttl},),
     "recover": ({"confirm": lambda value: isinstance(value, bool), "drop": _is_nodes},),
+    "reset": ({"role": _is_role},),
     "reload": ({},),
     "support": ({},),
 }

@@ -2,7 +2,8 @@
 """The commands of the ledger, as bytes for the Raft log. Pure but for the randomness of sealed boxes.
 
 A command is a body of agent/wire.py whose field `c` names it. What each does, and when it is refused, stands
-with its change in ledger_members.py, ledger_voters.py, ledger_leases.py and ledger_secrets.py.
+with its change in ledger_members.py, ledger_voters.py, ledger_leases.py, ledger_secrets.py and
+ledger_servers.py.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ from agent.cluster import Certificate, Ledger, Policy
 from agent.errors import ClusterError
 from agent.membership.ledger import MAX_COMMAND
 from agent.membership.ledger_secrets import next_version
+from agent.membership.ledger_servers import servers_of
 from agent.membership.secrets import GOSSIP, RAFT, seal_for
 from agent.node_ids import public_key_of
 
@@ -83,6 +85,31 @@ def lease_release(role: str, holder: str, epoch: int) -> bytes:
     return _pack("lease_release", role=role, holder=public_key_of(holder), epoch=epoch)
 
 
+def servers_choose(ledger: Ledger, role: str, node_id: str) -> bytes:
+    """Make a member a server of `role`, unless these have changed since `ledger`."""
+    return _pack("servers_choose", **_seen(ledger, role, node_id))
+
+
+def servers_drop(ledger: Ledger, role: str, node_id: str) -> bytes:
+    """Make a server of `role` an ordinary member again, unless these have changed since `ledger`."""
+    return _pack("servers_drop", **_seen(ledger, role, node_id))
+
+
+def servers_ready(ledger: Ledger, role: str, node_id: str) -> bytes:
+    """Say that a server of `role` runs it."""
+    return _pack("servers_ready", **_seen(ledger, role, node_id))
+
+
+def servers_let_go(ledger: Ledger, role: str, node_id: str) -> bytes:
+    """Say that `role` has no trace any more of who was a server or a member."""
+    return _pack("servers_let_go", **_seen(ledger, role, node_id))
+
+
+def servers_reset(role: str, generation: int) -> bytes:
+    """Have a role of kind servers, which is in `generation`, begin anew."""
+    return _pack("servers_reset", role=role, generation=generation)
+
+
 def put_secret(
     ledger: Ledger,
     name: str,
@@ -114,6 +141,12 @@ def _pack(command_name: str, /, **fields: Any) -> bytes:  # noqa: ANN401  whatev
             f"the command {command_name} has {len(command)} bytes; {MAX_COMMAND} at most may be"
         )
     return command
+
+
+def _seen(ledger: Ledger, role: str, node_id: str) -> dict[str, Any]:
+    servers = servers_of(ledger, role)
+    seen = [public_key_of(server.node_id) for server in servers.nodes]
+    return {"role": role, "node": public_key_of(node_id), "generation": servers.generation, "seen": seen}
 
 
 def _keys(node_ids: Iterable[str]) -> list[bytes]:

@@ -6,7 +6,8 @@ command that is malformed, or not allowed as things stand, changes nothing and s
 seen the same commands hold the same ledger, to the byte (ledger_file.py).
 
 What always holds: a removed node is no member ever again; voters are members; there is at least one voter; no
-two nodes hold a lease, and its epoch only grows; the revision counts the commands that were applied.
+two nodes hold a lease, and its epoch only grows; in one generation of a role of kind servers no two nodes
+begin it; the revision counts the commands that were applied.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +17,13 @@ from agent import wire
 from agent.cluster import Genesis, Ledger, Member, Secret
 from agent.errors import ClusterError
 from agent.formation.genesis import genesis_hash
-from agent.membership import ledger_leases, ledger_members, ledger_secrets, ledger_voters
+from agent.membership import (
+    ledger_leases,
+    ledger_members,
+    ledger_secrets,
+    ledger_servers,
+    ledger_voters,
+)
 from agent.membership.addresses import assign_ipv4
 from agent.membership.secrets import ADMISSION, GOSSIP, RAFT
 
@@ -49,6 +56,11 @@ _CHANGES: Mapping[str, Change] = {
     "lease_renew": ledger_leases.renew,
     "lease_release": ledger_leases.release,
     "put_secret": ledger_secrets.put_secret,
+    "servers_choose": ledger_servers.choose,
+    "servers_drop": ledger_servers.drop,
+    "servers_ready": ledger_servers.ready,
+    "servers_let_go": ledger_servers.let_go,
+    "servers_reset": ledger_servers.reset,
 }
 
 

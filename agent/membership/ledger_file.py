@@ -10,12 +10,13 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from agent import wire
-from agent.cluster import Certificate, Genesis, Lease, Ledger, Member, Policy, Secret
+from agent.cluster import Certificate, Genesis, Lease, Ledger, Member, Policy, Secret, Server, Servers
 from agent.errors import ClusterError
 from agent.membership.certificate import verify_certificate
 from agent.membership.ledger_leases import MAX_ROLES
 from agent.membership.ledger_members import MAX_APPROVED, MAX_MEMBERS, MAX_REMOVED
 from agent.membership.ledger_secrets import MAX_SECRETS
+from agent.membership.ledger_servers import MAX_SERVERS
 from agent.membership.ledger_voters import MAX_VOTERS
 from agent.membership.rules import MAX_ALLOWED, VOTERS
 from agent.membership.secrets import MAX_SECRET, SEALED_OVERHEAD
@@ -52,6 +53,7 @@ def encode_ledger(ledger: Ledger) -> bytes:
             ],
             "leases": [_lease(ledger.leases[role]) for role in sorted(ledger.leases)],
             "secrets": [_secret(ledger.secrets[name]) for name in sorted(ledger.secrets)],
+            "servers": [_servers(ledger.servers[role]) for role in sorted(ledger.servers)],
         }
     )
     return wire.digest(_CONTEXT, body) + body
@@ -83,6 +85,7 @@ def decode_ledger(data: bytes, where: str) -> Ledger:
             ),
             leases=_read_map(fields, "leases", MAX_ROLES, _read_lease, lambda lease: lease.role),
             secrets=_read_map(fields, "secrets", MAX_SECRETS, _read_secret, lambda secret: secret.name),
+            servers=_read_map(fields, "servers", MAX_ROLES, _read_servers, lambda servers: servers.role),
         )
         fields.done()
     except ClusterError as error:
@@ -141,6 +144,20 @@ def _secret(secret: Secret) -> dict[str, Any]:
     return {"name": secret.name, "version": secret.version, "role": secret.role, "sealed": boxes}
 
 
+def _servers(servers: Servers) -> dict[str, Any]:
+    return {
+        "role": servers.role,
+        "generation": servers.generation,
+        "first": public_key_of(servers.first) if servers.first else None,
+        "begun": servers.begun,
+        "nodes": [
+            {"node": public_key_of(each.node_id), "since": each.since, "ready": each.ready}
+            for each in servers.nodes
+        ],
+        "gone": [public_key_of(node_id) for node_id in servers.gone],
+    }
+
+
 def _read_member(fields: wire.Fields, genesis: str) -> Member:
     node_id, hardware = fields.node("node"), fields.hexadecimal("hardware", exactly=6)
     certificate = None
@@ -174,6 +191,20 @@ def _read_secret(fields: wire.Fields) -> Secret:
         version=fields.integer("version", 1, _LAST),
         sealed=dict(_read_map(fields, "sealed", MAX_MEMBERS, read_box, lambda pair: pair[0]).values()),
         role=None if fields.nil("role") else fields.text("role", max=63),
+    )
+
+
+def _read_servers(fields: wire.Fields) -> Servers:
+    def read_server(each: wire.Fields) -> Server:
+        return Server(each.node("node"), each.integer("since", 0, _LAST), each.boolean("ready"))
+
+    return Servers(
+        role=fields.text("role", max=63),
+        generation=fields.integer("generation", 1, _LAST),
+        first=None if fields.nil("first") else fields.node("first"),
+        begun=fields.boolean("begun"),
+        nodes=tuple(_read_map(fields, "nodes", MAX_SERVERS, read_server, lambda s: s.node_id).values()),
+        gone=fields.nodes("gone", most=MAX_REMOVED),
     )
 
 

@@ -13,6 +13,7 @@ from agent.cluster import Certificate, Genesis, Ledger, Member, Policy, Secret
 from agent.errors import ClusterError
 from agent.membership.addresses import mesh_ipv4
 from agent.membership.certificate import verify_certificate
+from agent.membership.ledger_servers import let_go_of
 from agent.membership.rules import MAX_ALLOWED, PLAN, VOTERS, check_together
 from agent.membership.secrets import GOSSIP, MAX_SECRET, RAFT, SEALED_OVERHEAD
 
@@ -126,6 +127,7 @@ def remove(ledger: Ledger, fields: wire.Fields, _genesis: Genesis) -> tuple[Ledg
             approved=_without(ledger.approved, node_id),
             removed={**ledger.removed, node_id: ledger.revision + 1},
             secrets={name: _unseal(secret, node_id) for name, secret in ledger.secrets.items()},
+            servers={role: let_go_of(servers, node_id) for role, servers in ledger.servers.items()},
         ),
         f"removed {node_id}",
     )

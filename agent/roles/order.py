@@ -64,6 +64,34 @@ class Holder:
 
 
 @dataclass(frozen=True)
+class ServerHost(Host):
+    """A member that runs a role of kind servers."""
+
+    ready: bool  # it has run it
+
+
+@dataclass(frozen=True)
+class ServerGroup:
+    """The servers of a role of kind servers; `address` is the role's own, which is at one that runs it."""
+
+    role: RoleName
+    generation: Epoch  # grows when an operator has it begin anew, without its data
+    first: NodeId | None  # who alone begins it
+    begun: bool  # it was begun: nobody begins it again
+    address: Ipv6
+    nodes: tuple[ServerHost, ...]  # in the order in which they were chosen
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A former server or member, of which the role here has to let go."""
+
+    role: RoleName
+    node_id: NodeId
+    hostname: HostName
+
+
+@dataclass(frozen=True)
 class DeliveredSecret:
     """A secret in base64, with its version."""
 
@@ -84,6 +112,9 @@ class Order:
     holders: tuple[Holder, ...]
     roles: tuple[OrderedRole, ...]
     secrets: tuple[DeliveredSecret, ...] = field(repr=False)
+    servers: tuple[ServerGroup, ...] = ()
+    gone: tuple[Gone, ...] = ()
+    interface: Annotated[str, Text(r"[A-Za-z0-9_.-]{0,15}")] = ""  # of the mesh
 
 
 @dataclass(frozen=True)
@@ -102,6 +133,7 @@ class Report:
     """What the supervisor has."""
 
     roles: tuple[RoleState, ...]
+    let_go: tuple[Gone, ...] = ()  # those of the order of which a role has let go
 
 
 def encode_order(order: Order) -> bytes:

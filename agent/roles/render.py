@@ -2,7 +2,8 @@
 """Make the files of a role from its templates, in memory.
 
 Templates are Jinja2; a name that is not there is an error. They see: `cluster`, `me`, `members`, `holders`
-(by role), `ranges`, `facts` (agent/model.py), `epoch`, and `secret(NAME)`, the path of a secret's file.
+and `servers` (by role), `ranges` and `interface` (of the mesh), `facts` (agent/model.py), `epoch`, and
+`secret(NAME)`, the path of a secret's file.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,6 +34,8 @@ def render(
         "me": order.me,
         "members": order.members,
         "holders": {holder.role: holder for holder in order.holders},
+        "servers": {group.role: group for group in order.servers},
+        "interface": order.interface,
         "ranges": (order.ipv4_range, order.ipv6_range),
         "facts": facts,
         "epoch": epoch,

@@ -11,7 +11,15 @@ class Kind(Enum):
     """On how many members a role runs."""
 
     LEADER = "leader"  # on one, which holds its lease
+    SERVERS = "servers"  # on an odd few, which keep replicated data; the lease is where clients find one
     EVERY = "every"  # on each that qualifies
+
+
+class Form(Enum):
+    """What the random bytes of a secret are delivered as."""
+
+    RAW = "raw"
+    HEX = "hex"  # text without a newline, for what reads its secret as a line
 
 
 class OnChange(Enum):
@@ -50,6 +58,8 @@ class SharedSecret:
 
     name: str
     bytes: int
+    form: Form = Form.RAW
+    renewed: bool = True  # when a member is removed; False: what uses it cannot change it
 
 
 @dataclass(frozen=True)
@@ -78,12 +88,16 @@ class Role:
     kind: Kind
     description: str
     placement: Placement
-    needs: tuple[str, ...]  # roles of kind leader that must have a holder
+    needs: tuple[str, ...]  # roles of kind leader that must have a holder, or of kind servers that must run
     secrets: tuple[SharedSecret, ...]
     files: tuple[RenderedFile, ...]
     units: tuple[str, ...]  # in the order of their start
     health: Health | None
     status: Census | None = None
+    unless: tuple[str, ...] = ()  # roles of kind servers: it does not run on a member that has one of them
+    count: int = 3  # of kind servers: how many at most, odd
+    replace_after: int = 3600  # of kind servers: seconds that one may be away before another takes its place
+    on_removed: tuple[str, ...] = ()  # of kind servers: command for each member that went; see letting_go.py
 
 
 Roles = Mapping[str, Role]

@@ -7,6 +7,7 @@ roles are trusted as the image is; the checks are for who writes one.
 
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from agent import rule
 from agent.errors import ClusterError
 from agent.roles.role import (
     Census,
+    Form,
     Health,
     Kind,
     OnChange,
@@ -25,11 +27,14 @@ from agent.roles.role import (
 )
 
 FOLDER = Path("/usr/lib/cluster-os/roles")
+VARIABLE = "CLUSTEROS_ROLES"
 FILE = "role.yaml"
 NAME = r"[a-z][a-z0-9-]{0,22}[a-z0-9]"
 SECRET = rf"{NAME}/[a-z][a-z0-9-]{{0,22}}"
 MAX_ROLES = 64
 MAX_BYTES = 64 << 10
+MOST_HEX = 2000
+"""Bytes of a secret in the form hex: its text is twice as long, and is a secret of at most 4096 bytes."""
 HINT = "see docs/roles.md; check it with: node-agent role check DIR"
 _log = logging.getLogger("roles")
 _UNIT = r"[A-Za-z0-9:_.@-]{1,200}\.(service|socket|target|timer|path|mount)"
@@ -68,7 +73,7 @@ def _read_mode(value: object) -> int:
 
 _RULES = {
     "version": rule.choice((1,), "1", int),
-    "kind": rule.choice(tuple(kind.value for kind in Kind), "leader or every", Kind),
+    "kind": rule.choice(tuple(kind.value for kind in Kind), "leader, servers or every", Kind),
     "description": rule.text(r"[^\n]+", "one line of 1 to 100 characters", 100),
     "placement": _any("a map"),
     "needs": _names,
@@ -79,6 +84,10 @@ _RULES = {
     ),
     "health": _any("a map, or null"),
     "status": _any("a map, or null"),
+    "unless": _names,
+    "count": rule.choice((1, 3, 5, 7), "1, 3, 5 or 7", int),
+    "replace_after": rule.whole(10, 30 * 86_400)._replace(words="seconds, 10 to 2592000"),
+    "on_removed": _arguments(),
 }
 _DEFAULTS: dict[str, Any] = {
     "placement": {},
@@ -87,6 +96,10 @@ _DEFAULTS: dict[str, Any] = {
     "files": [],
     "health": None,
     "status": None,
+    "unless": (),
+    "count": 3,
+    "replace_after": 3600,
+    "on_removed": (),
 }
 _PLACEMENT = {
     "cores": rule.whole(1, 4096),
@@ -108,10 +121,19 @@ _FILE_DEFAULTS = {"owner": "root", "mode": 0o644, "on_change": OnChange.RESTART}
 _SECRET = {
     "name": rule.text(SECRET, "ROLE/NAME", 50),
     "bytes": rule.whole(16, 4096),
+    "form": rule.choice(tuple(form.value for form in Form), "raw or hex", Form),
+    "renewed": _boolean,
 }
+_SECRET_DEFAULTS = {"form": Form.RAW, "renewed": True}
+_OF_SERVERS = ("count", "replace_after", "on_removed")
 _HEALTH = {"command": _arguments(), "every": rule.whole(1, 3600), "failures": rule.whole(1, 100)}
 
 _STATUS = {"command": _arguments(), "every": rule.whole(5, 3600)}
+
+
+def find_folder(environment: Mapping[str, str]) -> Path:
+    """Return the folder of roles that the environment names, or else the image's."""
+    return Path(environment.get(VARIABLE) or FOLDER)
 
 
 def read_roles(folder: Path = FOLDER) -> Roles:
@@ -156,12 +178,21 @@ def read_role(folder: Path) -> Role:
         found.get("placement"), _PLACEMENT, errors, "placement.", defaults=vars(Placement())
     )
     files = _read_list(found.get("files"), _FILE, errors, "files", _FILE_DEFAULTS)
-    secrets = _read_list(found.get("secrets"), _SECRET, errors, "secrets")
+    secrets = _read_list(found.get("secrets"), _SECRET, errors, "secrets", _SECRET_DEFAULTS)
     health = _read_map(found.get("health"), _HEALTH, errors, "health.", {"every": 10, "failures": 3})
     status = _read_map(found.get("status"), _STATUS, errors, "status.", {"every": 15})
     for number, file in enumerate(files):
         if "template" in file and not (folder / file["template"]).is_file():
             errors.append(f"files[{number}].template: there is no {file['template']} beside {FILE}")
+    for number, each in enumerate(secrets):
+        if each.get("form") is Form.HEX and each.get("bytes", 0) > MOST_HEX:
+            errors.append(f"secrets[{number}].bytes: must be at most {MOST_HEX} in the form hex")
+    if isinstance(content, dict) and found.get("kind") is not Kind.SERVERS:
+        errors += [f"{key}: only a role of kind servers has it" for key in _OF_SERVERS if key in content]
+    if found.get("unless") and found.get("kind") is not Kind.EVERY:
+        errors.append("unless: only a role of kind every has it")
+    if found.get("on_removed") and not any("{" in word for word in found["on_removed"]):
+        errors.append("on_removed: must say who went, by {hostname} or {node_id}")
     rule.refuse(str(path), errors, HINT)
     return Role(
         name=folder.name,
@@ -175,6 +206,7 @@ def read_role(folder: Path) -> Role:
         units=found["units"],
         health=Health(**health) if health else None,
         status=Census(**status) if status else None,
+        **{key: found[key] for key in ("unless", *_OF_SERVERS)},
     )
 
 

@@ -10,14 +10,15 @@ from nacl.utils import random
 from agent.cluster import Ledger
 from agent.errors import ClusterError
 from agent.membership.secrets import open_sealed
-from agent.roles.role import SharedSecret
+from agent.roles.role import Form, SharedSecret
 
 _HEAD = 8
 
 
 def make(secret: SharedSecret, ledger: Ledger) -> bytes:
     """Return new random bytes, as they go into boxes."""
-    return join(len(ledger.removed), random(secret.bytes))
+    content: bytes = random(secret.bytes)
+    return join(len(ledger.removed), content.hex().encode() if secret.form is Form.HEX else content)
 
 
 def join(removals: int, content: bytes) -> bytes:

@@ -20,6 +20,7 @@ from agent.model import Facts
 from agent.roles import memory, systemd
 from agent.roles.check import Check
 from agent.roles.counting import Counting
+from agent.roles.letting_go import LettingGo
 from agent.roles.order import Order, OrderedRole, Report, RoleState
 from agent.roles.plan import (
     Gone,
@@ -57,6 +58,7 @@ class Supervisor:
         self._tried: dict[str, set[str]] = {}  # units by role that were started since the last failure
         self._checks: dict[str, Check] = {}
         self._countings: dict[str, Counting] = {}
+        self._letting_go = LettingGo()
         self._files = RoleFiles(folder / "secrets", facts)
         self._states: dict[str, RoleState] = {}
         self._quick = QUICK
@@ -70,7 +72,7 @@ class Supervisor:
             self._woken.set()
         # A copy: the loop may forget a role meanwhile.
         states = self._states.copy()
-        return Report(tuple(states[name] for name in sorted(states)))
+        return Report(tuple(states[name] for name in sorted(states)), self._letting_go.done(order.gone))
 
     def stop(self) -> None:
         """End `run` soon; may be called from a signal handler."""
@@ -136,7 +138,15 @@ class Supervisor:
             return None
         held = {holder.role for holder in order.holders} if order is not None else set()
         given = {secret.name for secret in order.secrets} if order is not None else set()
-        missing = [f"{name} has no holder" for name in role.needs if name not in held]
+        groups = {group.role: group for group in order.servers} if order is not None else {}
+        missing = [
+            f"{name} has not begun" if name in groups else f"{name} has no holder"
+            for name in role.needs
+            if (not groups[name].begun if name in groups else name not in held)
+        ]
+        group = groups.get(role.name)
+        if order is not None and order.me is not None and group is not None and not group.begun:
+            missing += ["another member begins it"] if group.first != order.me.node_id else []
         missing += [
             f"the secret {each.name} is not there yet" for each in role.secrets if each.name not in given
         ]
@@ -187,6 +197,8 @@ class Supervisor:
             _log.info("%s: runs", role.name)
         if order is not None:
             self._refresh(role, order, running.epoch if running else 0)
+            if role.on_removed:
+                self._letting_go.look(role, order.gone, now)
         if role.health is not None:
             check = self._checks.setdefault(role.name, Check(role.health))
             if not check.look(now):

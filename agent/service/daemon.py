@@ -19,7 +19,7 @@ from agent.errors import ClusterError
 from agent.identity import identity_of_seed
 from agent.mesh.plan import MeshNetwork
 from agent.roles.composition import list_addresses
-from agent.roles.role_file import read_roles
+from agent.roles.role_file import find_folder, read_roles
 from agent.service import farewell
 from agent.service.consensus import Answer, Consensus, Mode
 from agent.service.contacts import Contacts
@@ -74,9 +74,17 @@ class Daemon:
             faults=self.faults,
         )
         self.welcome = Welcome(handed.seed, self.me)
-        roles = read_roles()
+        roles = read_roles(find_folder(os.environ))
         self.leader = Leader(handed.seed, self.me, config.election, roles)
-        self.ordering = Ordering(roles, config.roles.labels, handed.seed, self.me, self.inbox.wake)
+        self.ordering = Ordering(
+            roles,
+            config.roles.labels,
+            handed.seed,
+            self.me,
+            self.inbox.wake,
+            path=place.supervisor,
+            interface=config.networking.interface,
+        )
         self.leader.roles = self.ordering.leading
         self.operator = Operator(self)
         self.telling = Telling(self)
@@ -218,7 +226,18 @@ class Daemon:
         )
 
     def _order(self, membership: Membership, now: float) -> str:
-        return self.ordering.keep(membership, self.leader.holding.held, now, member=True)
+        servers = self.leader.servers
+        try:
+            return self.ordering.keep(
+                membership,
+                self.leader.holding.held,
+                now,
+                member=True,
+                coming=servers.coming,
+                fresh=self.consensus.status.ready,
+            )
+        finally:
+            servers.report = self.ordering.report
 
     def _keep_raft(self, membership: Membership, now: float) -> str:
         said = self.consensus.keep(membership, self.me, self.gossip.peers, now)

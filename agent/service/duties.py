@@ -58,13 +58,14 @@ def list_secrets(
     found = []
     for role in roles.values():
         lease = ledger.leases.get(role.name)
-        if role.kind is not Kind.LEADER or lease is None or lease.holder != me:
+        if role.kind is Kind.EVERY or lease is None or lease.holder != me:
             continue
         for each in role.secrets:
             if each.name.partition("/")[0] != role.name:
                 continue
             known = ledger.secrets.get(each.name)
-            anew = removals.get(each.name, -1) < len(ledger.removed)
+            made = removals.get(each.name)
+            anew = made is None or (each.renewed and made < len(ledger.removed))
             if anew or known is None or ledger.members.keys() - known.sealed.keys():
                 found.append(GiveSecret(role.name, each, anew))
     return tuple(found)

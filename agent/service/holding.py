@@ -2,7 +2,7 @@
 """The role leases that this node holds: renews them, and knows until when it may act under them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from agent.boottime import read_clock
 from agent.cluster import Ledger
@@ -26,8 +26,8 @@ class Holding:
         self._asked: dict[str, float] = {}
         self._acting: frozenset[str] = frozenset()
 
-    def tick(self, ledger: Ledger, consensus: Consensus) -> tuple[str, ...]:
-        """Renew what is due; return the roles that run here now, in words where that changed.
+    def tick(self, ledger: Ledger, consensus: Consensus, withheld: Collection[str] = ()) -> tuple[str, ...]:
+        """Renew what is due, but not what is `withheld`; return what began and ended here, in words.
 
         `ledger` is the newest that this node knows: an old one never lets it act for longer.
         """
@@ -36,7 +36,7 @@ class Holding:
             due = leases.renewal_due(
                 self._holds.get(role), lease, self._me, now, asked=self._asked.get(role), times=self._times
             )
-            if due:
+            if due and role not in withheld:
                 self._renew(role, lease.epoch, now, consensus)
         acting = frozenset(role for role in self._holds if self.may_act(role, ledger, now))
         began, ended = sorted(acting - self._acting), sorted(self._acting - acting)

@@ -2,7 +2,7 @@
 """Does in the ledger what is this node's to see to: duties, leases, voters. Pure modules decide what."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nacl.utils import random
 
@@ -11,14 +11,17 @@ from agent.config import Election
 from agent.election import leases, voters
 from agent.election.pending import Outcome
 from agent.membership import commands
+from agent.membership.ledger_servers import servers_of
 from agent.membership.secrets import ADMISSION, GOSSIP, KEY_BYTES
 from agent.roles import secret
 from agent.roles.candidates import COORDINATOR, list_candidates
 from agent.roles.role import Roles
+from agent.roles.servers import find_lease_candidates
 from agent.service.consensus import Consensus
 from agent.service.duties import Duty, GiveSecret, RotateGossip, list_duties, list_secrets
 from agent.service.holding import Holding
 from agent.service.membership import Membership
+from agent.service.server_roles import ServerRoles
 
 INF = float("inf")
 PATIENCE = 10.0
@@ -42,6 +45,7 @@ class Leader:
         self._under_way: dict[str, float] = {}
         self._idle: dict[str, float] = {}  # who is alive and does not vote, and since when
         self.holding = Holding(me, self._times)
+        self.servers = ServerRoles(me, roles)
         self.voters_sentence = ""
 
     def tick(self, membership: Membership, consensus: Consensus, peers: Iterable[Peer], now: float) -> str:
@@ -53,15 +57,21 @@ class Leader:
         ledger = applied.state
         self._seen = leases.watch(self._seen, ledger, applied.at)
         self._under_way = {name: end for name, end in self._under_way.items() if end > now}
-        begun = list(self.holding.tick(ledger, consensus))
+        peers = list(peers)
+        self.servers.watch(ledger, {peer.node_id for peer in peers if peer.alive}, now)
+        begun = list(self.holding.tick(ledger, consensus, self.servers.withheld(ledger)))
+        begun += self.servers.tell(ledger, self.holding.acting, consensus, now)
         leads = consensus.leader_since is not None
         for duty in (*list_duties(self._me, ledger, leads=leads), *self._list_secrets(ledger)):
             if self._begin(_name(duty), now):
                 begun += self._see_to(duty, ledger, membership, consensus)
+        able = list_candidates(self._me, self.roles, ledger, peers) if leads or self.servers.roles else {}
+        self.servers.look_ahead(ledger, able)
         if not leads:
             self._idle = {}
         else:
-            begun += self._grant(ledger, list(peers), consensus, now)
+            begun += self.servers.arrange(ledger, able, consensus, now)
+            begun += self._grant(ledger, able, consensus, now)
             begun += self._arrange_voters(ledger, peers, consensus, now)
         return ", ".join(begun)
 
@@ -111,9 +121,14 @@ class Leader:
         consensus.commit(command, self._done(_name(duty)))
 
     def _grant(
-        self, ledger: Ledger, peers: Sequence[Peer], consensus: Consensus, now: float
+        self, ledger: Ledger, able: Mapping[str, Sequence[str]], consensus: Consensus, now: float
     ) -> Iterable[str]:
-        candidates = list_candidates(self._me, self.roles, ledger, peers)
+        candidates = {
+            role: find_lease_candidates(servers_of(ledger, role), nodes)
+            if role in self.servers.roles or role in ledger.servers
+            else nodes
+            for role, nodes in able.items()
+        }
         for grant in leases.grants(ledger, self._seen, candidates, now, self._times):
             name = f"grant {grant.role}"
             if self._begin(name, now):

@@ -15,6 +15,7 @@ from agent.discovery.seeds import parse_seed
 from agent.errors import ClusterError
 from agent.membership import commands, ticket
 from agent.membership import credential as credentials
+from agent.membership.ledger_servers import servers_of
 from agent.service.gossip import Announced
 from agent.service.recovery import recover
 from agent.service.requests import Request
@@ -43,6 +44,7 @@ class Operator:
             "join": self._join,
             "token": self._token,
             "recover": self._recover,
+            "reset": self._reset,
             "reload": self._reload,
             "support": self._support,
         }
@@ -136,6 +138,13 @@ class Operator:
 
     def _recover(self, request: Request) -> None:
         recover(self._daemon, request)
+
+    def _reset(self, request: Request) -> None:
+        membership = self._daemon.membership
+        if membership is None:
+            raise _NO_MEMBER
+        servers = servers_of(membership.ledger, request.content["role"])
+        self._commit(request, commands.servers_reset(servers.role, servers.generation))
 
     def _reload(self, request: Request) -> None:
         try:

@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tell the supervisor of roles what this node has, and hear from it how that does."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from agent.cluster import Ledger
 from agent.discovery.tags import MAX_ROLES
 from agent.facts import read_facts
 from agent.roles import secret
-from agent.roles.composition import compose_order, list_ordered, list_states
-from agent.roles.order import Order, Report
+from agent.roles.composition import (
+    compose_order,
+    find_conflicts,
+    list_ordered,
+    list_served,
+    list_states,
+)
+from agent.roles.order import Order, OrderedRole, Report
 from agent.roles.placement import find_obstacle
 from agent.roles.role import Kind, Roles
-from agent.service.courier import SOCKET, Courier
+from agent.service.courier import Courier
 from agent.service.membership import Membership
 from agent.status.document import RoleStatus
 from agent.tree import Tree
@@ -35,16 +41,19 @@ class Ordering:
         me: str,
         changed: Callable[[], None],
         *,
-        path: Path = SOCKET,
+        path: Path,
+        interface: str,
     ) -> None:
         """`changed` is called, from another thread, when there is news of the supervisor."""
         self._roles = roles
         self._seed = seed
         self._me = me
+        self._interface = interface
         self._said: Order | None = None
         self._said_at = float("-inf")
-        self._report: Report | None = None
+        self.report: Report | None = None
         self._obstacles: dict[str, str] = {}
+        self._conflicts: dict[str, str] = {}  # roles that this node has not, as it has others
         self._secrets: dict[str, tuple[int, bytes]] = {}  # name -> version, bytes
         self._courier = Courier(path, changed) if roles else None
         if roles:
@@ -56,8 +65,8 @@ class Ordering:
 
     @property
     def leading(self) -> tuple[str, ...]:
-        """The roles of kind leader that this node can hold, as many as there is room for in its tags."""
-        able = sorted(role.name for role in self._roles.values() if role.kind is Kind.LEADER)
+        """The roles with a lease that this node can hold, as many as there is room for in its tags."""
+        able = sorted(role.name for role in self._roles.values() if role.kind is not Kind.EVERY)
         found: tuple[str, ...] = ()
         for name in able:
             if name not in self._obstacles and len(",".join((*found, name))) <= MAX_ROLES:
@@ -65,33 +74,58 @@ class Ordering:
         return found
 
     def keep(
-        self, membership: Membership, held: Iterable[tuple[str, int, float]], now: float, *, member: bool
+        self,
+        membership: Membership,
+        held: Collection[tuple[str, int, float]],
+        now: float,
+        *,
+        member: bool,
+        coming: Collection[str] = (),
+        fresh: bool = False,
     ) -> str:
         """Order what is this node's; return what changed, empty for nothing. Not a `member`: no role.
 
+        `coming`: the roles of kind servers for which it is going to be chosen. `fresh`: the ledger has all
+        that was committed when this node started.
         Never waits. Raises ClusterError when the supervisor did not answer.
         """
         if self._courier is None:
             return ""
-        ordered = list_ordered(self._roles, self._obstacles, held) if member else ()
+        ledger = membership.ledger
+        ordered: tuple[OrderedRole, ...] = ()
+        self._conflicts = find_conflicts(self._roles, ledger, self._me, coming)
+        if member:
+            ordered = (
+                *list_ordered(self._roles, {**self._obstacles, **self._conflicts}, held),
+                *list_served(self._roles, ledger, self._me, fresh=fresh),
+            )
         order = compose_order(
-            self._me, membership.genesis, membership.ledger, ordered, self._open_secrets(membership.ledger)
+            self._me,
+            membership.genesis,
+            ledger,
+            ordered,
+            self._open_secrets(ledger),
+            cleans=[role for role, _, _ in held],
+            interface=self._interface,
         )
-        settled = self._report is not None and all(each.state in _SETTLED for each in self._report.roles)
+        settled = self.report is not None and all(each.state in _SETTLED for each in self.report.roles)
         if order != self._said or now >= self._said_at + (SAY_AGAIN if settled else LOOK_AGAIN):
             self._courier.give(order)
             self._said, self._said_at = order, now
         outcome = self._courier.outcome
         if outcome.error is not None:
-            self._report = None
+            self.report = None
             raise outcome.error
-        before, self._report = self._report, outcome.report
-        return _describe(before, self._report) if self._report is not None else ""
+        before, self.report = self.report, outcome.report
+        return _describe(before, self.report) if self.report is not None else ""
 
     def states(self, membership: Membership | None) -> tuple[RoleStatus, ...]:
         """Return where each role stands here."""
         return list_states(
-            self._roles, self._obstacles, membership.ledger if membership else None, self._report
+            self._roles,
+            {**self._obstacles, **self._conflicts},
+            membership.ledger if membership else None,
+            self.report,
         )
 
     def _open_secrets(self, ledger: Ledger) -> dict[str, bytes]:

@@ -52,6 +52,11 @@ class Place(NamedTuple):
         return self.agent / "raft"
 
     @property
+    def supervisor(self) -> Path:
+        """Where the supervisor of roles takes orders (agent/roles/main.py), beside the folder `run`."""
+        return self.run.with_name(f"{self.run.name}-roles") / "supervisor.sock"
+
+    @property
     def serf(self) -> Path:
         """Serf's configuration, with the gossip key, by agent/service/gossip.py."""
         return self.run / "serf.json"

@@ -121,7 +121,7 @@ class RoleStatus:
     """A role of the image on this node. `unfit`: the machine lacks what `reason` says."""
 
     name: str
-    kind: Literal["leader", "every"]
+    kind: Literal["leader", "servers", "every"]
     state: Literal["starting", "running", "stopping", "waiting", "failed", "elsewhere", "unfit"]
     reason: str
     figures: Mapping[str, Count] = field(default_factory=dict)  # what it counts of itself

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check what is inside the root file system against the record: packages and version."""
+"""Check what is inside the root file system against the record: packages, assets and version."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 
@@ -31,6 +32,16 @@ def check_python_packages(artefacts: Artefacts) -> Iterator[Finding]:
     found = {_normalise(name): version for name, version in _METADATA.findall(listing)}
     recorded = {_normalise(p.name): p.version for p in artefacts.manifest.python_packages}
     yield from _compare(f"{root.name}, Python package", recorded, found)
+
+
+def check_assets(artefacts: Artefacts) -> Iterator[Finding]:
+    """Check that each asset of the manifest lies in its place inside the root, as it was recorded."""
+    root = artefacts.path("root")
+    for asset in artefacts.manifest.assets:
+        done = run_tool(artefacts, ["dump.erofs", "--cat", f"--path={asset.path}", root])
+        found = hashlib.sha256(done.stdout).hexdigest() if done.stdout else "nothing"
+        if found != asset.sha256:
+            yield Finding(f"{root.name}, asset {asset.name}, {asset.path}", asset.sha256, found)
 
 
 def check_release(artefacts: Artefacts) -> Iterator[Finding]:

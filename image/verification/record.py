@@ -11,7 +11,7 @@ from image.certificates import (
     parse_certificate,
     parse_public_key,
 )
-from image.manifest import ROLES, Package, PythonPackage
+from image.manifest import ROLES, AssetRecord, Package, PythonPackage
 from image.sbom import name_package
 from image.verification.findings import MALFORMED, Artefacts, Finding
 
@@ -57,12 +57,13 @@ def check_keys(artefacts: Artefacts, key: minisign.PublicKey) -> Iterator[Findin
 
 
 def check_sbom(artefacts: Artefacts) -> Iterator[Finding]:
-    """Check that the SBOM lists the packages of the manifest, with their digests."""
+    """Check that the SBOM lists packages and assets of the manifest, with their digests."""
     manifest = artefacts.manifest
-    packages: list[Package | PythonPackage] = [
+    packages: list[Package | PythonPackage | AssetRecord] = [
         *manifest.packages,
         *manifest.initrd_packages,
         *manifest.python_packages,
+        *manifest.assets,
     ]
     expected = {name_package(package): package.sha256 for package in packages}
     path = artefacts.path("sbom")

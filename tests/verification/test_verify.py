@@ -55,7 +55,7 @@ def test_intact_artefacts_pass_every_check_and_stay_as_they_were(intact: TinyIma
     report = verify(intact.directory, intact.keys.release_public_key, intact.tools)
     assert report.lines()[-1] == f"passed: cluster-os 0.1.0-dev tiny, root hash {intact.manifest.root_hash}"
     assert report.passed
-    assert len(report.checks) == 16
+    assert len(report.checks) == 17
     assert any("DEVELOPMENT" in line for line in report.lines())
     after = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in intact.directory.iterdir()}
     assert before == after

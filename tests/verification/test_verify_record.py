@@ -7,7 +7,12 @@ from pathlib import Path
 
 from image import minisign
 from image.keys import make_keys
-from image.verification.contents import check_packages, check_python_packages, check_release
+from image.verification.contents import (
+    check_assets,
+    check_packages,
+    check_python_packages,
+    check_release,
+)
 from image.verification.findings import Finding
 from image.verification.record import check_keys, check_sbom
 from tests.verification.tiny_image import TinyImage
@@ -89,3 +94,15 @@ def test_a_root_without_a_record_of_packages_has_none(image: TinyImage, tmp_path
     image.path("root").write_bytes(bytes(1 << 20))
     found = list(check_packages(image.artefacts(tmp_path / "scratch")))
     assert [finding.found for finding in found] == ["none", "none"]
+
+
+def test_an_asset_inside_the_root_that_is_another_one_is_named(intact: TinyImage, tmp_path: Path) -> None:
+    assert list(check_assets(intact.artefacts(tmp_path / "scratch"))) == []
+    (asset,) = intact.manifest.assets
+    other, missing = replace(asset, sha256="f" * 64), replace(asset, name="second", path="/usr/lib/none")
+    changed = replace(intact, manifest=replace(intact.manifest, assets=(other, missing)))
+    root = intact.path("root").name
+    assert list(check_assets(changed.artefacts(tmp_path / "scratch"))) == [
+        Finding(f"{root}, asset example, {asset.path}", "f" * 64, asset.sha256),
+        Finding(f"{root}, asset second, /usr/lib/none", asset.sha256, "nothing"),
+    ]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole set of signed artefacts of a few MB, made in a second by the tools that make the real ones."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 from image import checksums, manifest, minisign, sbom
 from image.checksums import hash_file, hash_range
 from image.keys import KeySet, load_release_key, make_keys
-from image.manifest import Artefact, Manifest, Package, PartitionRecord, PythonPackage, Tools
+from image.manifest import Artefact, AssetRecord, Manifest, Package, PartitionRecord, PythonPackage, Tools
 from image.partitions import read_partitions
 from image.toolstree import ToolsTree
 from image.verification.findings import Artefacts
@@ -29,6 +30,17 @@ _ROLES = {
     "release.pub": "release-public-key",
     sbom.NAME: "sbom",
 }
+_PROGRAM = "#!/bin/sh\n"
+ASSET = AssetRecord(
+    "example",
+    "given",
+    "",
+    hashlib.sha256(_PROGRAM.encode()).hexdigest(),
+    len(_PROGRAM),
+    "",
+    "/usr/lib/example/program",
+    executable=True,
+)
 _STATUS = """\
 Package: example
 Status: install ok installed
@@ -226,6 +238,7 @@ def describe_disk(disk: Path, root_hash: str, keys: KeySet, output: Path) -> Man
         packages=_PACKAGES,
         initrd_packages=_PACKAGES[:1],
         python_packages=(PythonPackage("py-example", "0.3", "py-example-0.3.tar.gz", "3" * 64),),
+        assets=(ASSET,),
         partitions=tuple(partitions),
         artefacts=(),
         keys=keys.fingerprints,
@@ -239,6 +252,7 @@ def _fill_root(root: Path) -> None:
         ("usr/lib/sysimage/dpkg/status", _STATUS),
         ("usr/lib/cluster-os/site-packages/py_example-0.3.dist-info/METADATA", "Name: py-example\n"),
         ("usr/lib/text", "some content\n" * 5000),
+        (ASSET.path.lstrip("/"), _PROGRAM),
     ):
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)
