@@ -20,6 +20,7 @@ from image.mkosi import Order, trees_of
 from image.packagerecords import recall_packages
 from image.packages import Installed
 from image.partitions import read_partitions
+from image.requirements import choose_requirements
 from image.source import Source
 
 MANIFEST = "manifest.json"
@@ -74,7 +75,11 @@ def describe_build(made: Path, new: Path, order: Order, source: Source, environm
         contents = _find_contents(made, order, environment)
         licences = {
             **collect_licences(contents.root, new / f"{order.name}.root.raw", environment.tools),
-            **read_python_licences(environment.site_packages),
+            **{
+                name: found
+                for packages in environment.site_packages_of(order.profile)
+                for name, found in read_python_licences(packages).items()
+            },
         }
         artefacts = list(records)
     found = Manifest(
@@ -92,7 +97,11 @@ def describe_build(made: Path, new: Path, order: Order, source: Source, environm
         root_hash=read_root_hash(new / f"{order.name}.root-verity-sig.raw"),
         packages=contents.root,
         initrd_packages=contents.initrd,
-        python_packages=read_requirements((environment.project / "image/python/node.txt").read_text()),
+        python_packages=tuple(
+            package
+            for requirements in choose_requirements(environment.project, order.profile).values()
+            for package in read_requirements(requirements.read_text())
+        ),
         partitions=_name_files(partitions.result(), artefacts),
         artefacts=tuple(artefacts),
         keys=keys.fingerprints,
