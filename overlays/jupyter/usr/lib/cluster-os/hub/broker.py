@@ -13,8 +13,6 @@ import socket
 import subprocess
 import sys
 
-import pamela
-
 from agent.errors import ClusterError
 from hub import request as requests
 from hub.request import Answer, Authenticate, Request, Run
@@ -73,6 +71,8 @@ def find_user(name: str) -> pwd.struct_passwd:
 
 
 def _authenticate(request: Authenticate) -> Answer:
+    import pamela  # noqa: PLC0415  only the image has it
+
     try:
         pamela.authenticate(request.user, request.password, service=SERVICE, resetcred=0)
         pamela.check_account(request.user, service=SERVICE)

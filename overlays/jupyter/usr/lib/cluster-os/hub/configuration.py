@@ -5,7 +5,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hub.authenticator import ClusterAuthenticator
 from hub.request import USER
 from hub.settings import FOLDER, HUB_PORT, PROXY_API_PORT, PUBLIC_PORT, Settings, read_secret
 from hub.snapshots import name_live
@@ -32,7 +31,7 @@ def configure(c: Any, settings: Settings) -> None:  # noqa: ANN401  traitlets' c
     hub.cleanup_servers = False
     hub.shutdown_on_logout = False
 
-    hub.authenticator_class = ClusterAuthenticator
+    hub.authenticator_class = "hub.authenticator.ClusterAuthenticator"
     c.Authenticator.allow_all = True
     c.Authenticator.username_pattern = f"^{USER}$"
     _configure_spawners(c)

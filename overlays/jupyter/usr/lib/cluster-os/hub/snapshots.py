@@ -2,9 +2,9 @@
 """Snapshots of the hub's database, which are what is copied to the voters: a live SQLite file cannot be.
 
 Owns, in two folders of the hub's user: `jupyterhub.sqlite` of the folder that is followed
-(clusteros-follow@.service), and the live database `epoch-N.sqlite`. Each epoch of the lease has a live database
-of its own, which begins as the newest snapshot: so this may start again at any time, beside a hub that runs,
-and takes no database from it.
+(clusteros-follow@.service), and the live database `epoch-N.sqlite`. Each epoch of the lease has a live one of
+its own, which begins as the newest snapshot: so this may start again at any time, beside a hub that runs, and
+takes no database from it.
 """
 
 import sqlite3
