@@ -20,7 +20,7 @@ from image.mkosi import Order, trees_of
 from image.packagerecords import recall_packages
 from image.packages import Installed
 from image.partitions import read_partitions
-from image.requirements import choose_requirements
+from image.requirements import are_wheels, choose_requirements
 from image.source import Source
 
 MANIFEST = "manifest.json"
@@ -99,8 +99,8 @@ def describe_build(made: Path, new: Path, order: Order, source: Source, environm
         initrd_packages=contents.initrd,
         python_packages=tuple(
             package
-            for requirements in choose_requirements(environment.project, order.profile).values()
-            for package in read_requirements(requirements.read_text())
+            for name, requirements in choose_requirements(environment.project, order.profile).items()
+            for package in read_requirements(requirements.read_text(), wheels=are_wheels(name))
         ),
         partitions=_name_files(partitions.result(), artefacts),
         artefacts=tuple(artefacts),
@@ -167,10 +167,15 @@ def read_root_hash(signature_partition: Path) -> str:
         ) from error
 
 
-def read_requirements(text: str) -> tuple[PythonPackage, ...]:
-    """Return what a pip requirements file pins; ours name source archives, with one hash each."""
+def read_requirements(text: str, *, wheels: bool) -> tuple[PythonPackage, ...]:
+    """Return what a pip requirements file pins, with one hash each: source archives, or pure wheels."""
     return tuple(
-        PythonPackage(name, version, f"{name}-{version}.tar.gz", sha256)
+        PythonPackage(
+            name,
+            version,
+            f"{name.replace('-', '_')}-{version}-py3-none-any.whl" if wheels else f"{name}-{version}.tar.gz",
+            sha256,
+        )
         for name, version, sha256 in _REQUIREMENT.findall(text)
     )
 

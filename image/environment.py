@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from image.mirror import RELEASE, Mirror, write_sources
 from image.packagecache import check_archives, seal_archives
 from image.privateapt import fetch_packages, unpack_packages
 from image.process import run_logged
-from image.requirements import choose_requirements, list_requirements, locate_packages
+from image.requirements import are_wheels, choose_requirements, list_requirements, locate_packages
 from image.toolstree import ToolsTree
 
 Say = Callable[[str], None]
@@ -189,17 +189,20 @@ def is_new_enough(version: str) -> bool:
 
 def _prepare_site_packages(environment: Environment, say: Say) -> None:
     for name, requirements in list_requirements(environment.project).items():
-        _prepare_packages(environment, requirements, locate_packages(environment.cache, name), say)
+        options = ("--only-binary", ":all:") if are_wheels(name) else ("--no-build-isolation",)
+        _prepare_packages(environment, requirements, locate_packages(environment.cache, name), options, say)
 
 
-def _prepare_packages(environment: Environment, requirements: Path, tree: Path, say: Say) -> None:
+def _prepare_packages(
+    environment: Environment, requirements: Path, tree: Path, options: Sequence[str], say: Say
+) -> None:
     inputs = digest_files([requirements], base=environment.project)
     if why := check_seal(tree, inputs):
         say(f"installing the image's PyPI packages into {tree} ({why})")
         pip = _prepare_pip(environment.cache, environment.mirror)
 
         def make(new: Path) -> None:
-            _install(pip, requirements, new, environment.cache, "--no-build-isolation")
+            _install(pip, requirements, new, environment.cache, *options)
             # Scripts and the list of files name this machine's Python; the image has no use for them.
             shutil.rmtree(new / "bin", ignore_errors=True)
             for file in (*new.glob("*.dist-info/RECORD"), *new.glob("*.dist-info/REQUESTED")):

@@ -23,3 +23,8 @@ def choose_requirements(project: Path, profile: str) -> dict[str, Path]:
 def locate_packages(cache: Path, name: str) -> Path:
     """Return the folder that the packages of a file of requirements are installed in."""
     return cache / ("site-packages" if name == _ALL else f"site-packages-{name}")
+
+
+def are_wheels(name: str) -> bool:
+    """Tell whether a file of requirements names wheels; PySyncObj, in `node`, is there as source only."""
+    return name != _ALL

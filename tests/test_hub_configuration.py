@@ -65,6 +65,11 @@ def test_notebooks_outlive_the_hub(configured: Configuration) -> None:
     assert "#SBATCH --no-requeue\n" in BATCH_SCRIPT
 
 
+def test_nothing_of_the_hubs_own_environment_goes_to_users(configured: Configuration) -> None:
+    assert configured["Spawner"]["env_keep"] == ["LANG"]
+    assert "#SBATCH --export=ALL\n" in BATCH_SCRIPT  # of what the broker was given for this job
+
+
 def test_without_a_secret_there_is_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "proxy").write_bytes(b"short")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))

@@ -64,8 +64,9 @@ class User:
 
     def _page(self) -> str:
         """The page of the server: the hub sends back to itself what does not run yet."""
-        page = self.get(f"/user/{self.name}/tree")
-        return page.url if page.status_code == 200 and f"/user/{self.name}/" in page.url else ""
+        page = self.get(f"/user/{self.name}/lab")
+        arrived = page.status_code == 200 and page.url.startswith(f"{self.url}/user/{self.name}/")
+        return page.url.partition("?")[0] if arrived else ""
 
     def kernel(self) -> str:
         """The id of the notebook's kernel."""

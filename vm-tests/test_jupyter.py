@@ -85,7 +85,7 @@ def test_only_the_right_password_opens_the_hub(cast: Cast) -> None:
 
 def test_a_notebook_runs_as_a_job_and_outlives_the_holder_of_the_hub(cast: Cast, lab: Lab) -> None:
     page = speak(cast.seat, "start", "job-small", limit=START_LIMIT)
-    assert page["page"] == f"https://jupyterhub:8443/user/{USER}/tree"
+    assert page["page"] == f"https://jupyterhub:8443/user/{USER}/lab"
     jobs = cast.seat.run("squeue", "--noheader", "--format=%u %N %T").split()
     assert jobs == [USER, hostname(cast.worker), "RUNNING"]
     assert said(cast.seat, "import socket; x = 41; print(socket.gethostname())") == hostname(cast.worker)

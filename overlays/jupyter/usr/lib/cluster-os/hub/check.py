@@ -2,6 +2,7 @@
 """Is the hub there, as a browser would see it? The role's health command, and what its start waits for."""
 
 import http.client
+import os
 import ssl
 import time
 
@@ -16,17 +17,26 @@ RENEW = 14 * 86400
 
 
 def main(arguments: list[str]) -> int:
-    """Look once, or with a number of seconds until the hub is there. Returns 0; 1 says what is wrong."""
-    until = time.monotonic() + float(arguments[0] if arguments else 0)
+    """Look once, or `SECONDS PID`: until the hub is there, or its process is not. Returns 0; 1 says why."""
+    limit, pid = (float(arguments[0]), int(arguments[1])) if arguments else (0.0, 0)
+    until = time.monotonic() + limit
     while True:
         try:
             look(time.time())
             return 0
         except ClusterError as error:
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or not _lives(pid):
                 print(f"error: {error.message}")
                 return 1
         time.sleep(1)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def look(now: float) -> None:

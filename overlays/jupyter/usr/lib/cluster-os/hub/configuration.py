@@ -11,6 +11,7 @@ from hub.snapshots import name_live
 from hub.spawners import BATCH_SCRIPT, list_profiles
 
 LIBRARY = "/usr/lib/cluster-os"
+PACKAGES = f"{LIBRARY}/site-packages"
 KUBECONFIG = Path("/etc/rancher/k3s/k3s.yaml")
 
 
@@ -48,10 +49,12 @@ def _configure_spawners(c: Any) -> None:  # noqa: ANN401
     # Also how long a notebook that was there may take to answer a hub that is new.
     spawner.http_timeout = 120
     spawner.env_keep = ["LANG"]
+    spawner.default_url = "/lab"
     spawner.environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
-        # Debian's JupyterLab brings its whole tool chain along (docs/jupyterhub.md).
-        "JUPYTERHUB_SINGLEUSER_APP": "notebook",
+        # JupyterLab is not where Debian's Jupyter looks (docs/jupyterhub.md says why it is not Debian's).
+        "JUPYTERLAB_DIR": f"{PACKAGES}/share/jupyter/lab",
+        "JUPYTER_CONFIG_PATH": f"{PACKAGES}/etc/jupyter",
     }
     c.SlurmSpawner.exec_prefix = f"{LIBRARY}/clusteros-as-user {{username}}"
     c.SlurmSpawner.batchspawner_singleuser_cmd = f"{LIBRARY}/clusteros-notebook"

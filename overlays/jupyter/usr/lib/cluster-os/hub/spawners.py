@@ -46,7 +46,7 @@ BATCH_SCRIPT = """#!/bin/sh
 #SBATCH --job-name=jupyter
 #SBATCH --output={{homedir}}/.jupyter-%j.log
 #SBATCH --chdir={{homedir}}
-#SBATCH --export={{keepvars}}
+#SBATCH --export=ALL
 #SBATCH --no-requeue
 #SBATCH --time={{runtime}}
 #SBATCH --mem={{memory}}
