@@ -12,7 +12,7 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.certificate import DAYS, NAMES, Authority, derive_authority, issue
+from hub.certificate import DAYS, NAMES, PRIVATE, Authority, derive_authority, issue
 
 RANGES = ("10.86.0.0/16", "fd12:3456::/64")
 ADDRESS = "fd12:3456::7"
@@ -61,7 +61,7 @@ def test_the_authority_vouches_for_the_hub_and_nothing_else() -> None:
     names = limits.value.permitted_subtrees or []
     assert [name.value for name in names if isinstance(name, x509.DNSName)] == list(NAMES)
     networks = [str(name.value) for name in names if isinstance(name, x509.IPAddress)]
-    assert networks == [*RANGES, "127.0.0.1/32", "::1/128"]
+    assert networks == [*RANGES, *PRIVATE, "127.0.0.1/32", "::1/128"]
     basic = found.extensions.get_extension_for_class(x509.BasicConstraints)
     assert basic.critical and basic.value.ca and basic.value.path_length == 0
 
@@ -79,6 +79,15 @@ def test_the_certificate_names_the_moving_address_and_ends_in_time() -> None:
     assert leaf().not_valid_after_utc - leaf().not_valid_before_utc == timedelta(days=DAYS)
     assert trusts(authority(), leaf(), NAMES[0], NOW + timedelta(days=DAYS - 2))
     assert not trusts(authority(), leaf(), NAMES[0], NOW + timedelta(days=DAYS))
+
+
+def test_a_member_is_named_at_its_private_addresses_only() -> None:
+    found = leaf((ADDRESS, "192.168.1.7", "203.0.113.7", "2001:db8::7"))
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    addresses = [str(each) for each in names.get_values_for_type(x509.IPAddress)]
+    assert addresses == ["127.0.0.1", "::1", ADDRESS, "192.168.1.7"]
+    # With one of the others, clients would refuse the whole.
+    assert trusts(authority(), found, NAMES[0])
 
 
 def test_the_key_is_the_certificates_and_new_each_time() -> None:

@@ -87,6 +87,11 @@ def test_jobs_come_first_and_pods_only_where_there_is_kubernetes() -> None:
     assert len({profile.key for profile in both}) == len(both)
 
 
+def test_without_credentials_of_kubernetes_only_jobs_are_offered(configured: Configuration) -> None:
+    spawners = {spawner for _shown, _key, spawner, _traits in configured["ProfilesSpawner"]["profiles"]}
+    assert spawners == {SLURM}
+
+
 @pytest.mark.parametrize("profile", list_profiles(slurm=True, kube=False), ids=lambda profile: profile.key)
 def test_the_script_of_a_job_asks_for_what_was_chosen(profile: Any) -> None:  # noqa: ANN401
     values = {name.removeprefix("req_"): value for name, value in profile.configuration.items()}

@@ -24,6 +24,8 @@ NAMES = (NAME, "localhost")
 DAYS = 397
 """Validity of the server's certificate: what browsers take at most."""
 _LOOPBACK = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
+"""Networks that nobody has on the internet (RFC 1918, 3927, 4193, 4291): members may be reached there too."""
 # Fixed, as the certificate has to be the same at each holder, whatever its clock says.
 _BEGIN, _END = datetime(2025, 1, 1, tzinfo=UTC), datetime(2075, 1, 1, tzinfo=UTC)
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256: SEC 2, 2.4.2
@@ -55,7 +57,7 @@ class Issued:
 def derive_authority(secret: bytes, cluster: str, ranges: Sequence[str]) -> Authority:
     """Return the authority that follows from a secret of 32 bytes.
 
-    `ranges` are the networks of the mesh (CIDR), the only addresses that it may vouch for beside loopback.
+    `ranges` are the networks of the mesh (CIDR): it may vouch for these addresses, private ones, loopback.
     """
     key = ec.derive_private_key(
         1 + int.from_bytes(_expand(secret, b"key", 48)) % (_ORDER - 1), ec.SECP256R1()
@@ -67,7 +69,8 @@ def derive_authority(secret: bytes, cluster: str, ranges: Sequence[str]) -> Auth
         ]
     )
     permitted: list[x509.GeneralName] = [x509.DNSName(each) for each in NAMES]
-    permitted += [x509.IPAddress(ip_network(each)) for each in (*ranges, *(str(item) for item in _LOOPBACK))]
+    networks = dict.fromkeys((*ranges, *PRIVATE, *(str(item) for item in _LOOPBACK)))
+    permitted += [x509.IPAddress(ip_network(each)) for each in networks]
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (
         x509.CertificateBuilder()
@@ -87,9 +90,12 @@ def derive_authority(secret: bytes, cluster: str, ranges: Sequence[str]) -> Auth
 
 
 def issue(authority: Authority, addresses: Sequence[str], now: datetime) -> Issued:
-    """Return a new key, and a certificate for the hub's names and `addresses`, from a day before `now`."""
+    """Return a new key, and a certificate for the hub's names and `addresses`, from a day before `now`.
+
+    An address that the authority may not vouch for is left out.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    where: list[_Address] = [*_LOOPBACK, *(ip_address(each) for each in addresses)]
+    where: list[_Address] = [*_LOOPBACK, *(ip_address(each) for each in addresses if _may(authority, each))]
     names: list[x509.GeneralName] = [x509.DNSName(each) for each in NAMES]
     names += [x509.IPAddress(each) for each in where]
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
@@ -115,6 +121,13 @@ def issue(authority: Authority, addresses: Sequence[str], now: datetime) -> Issu
         ),
         certificate.public_bytes(serialization.Encoding.PEM),
     )
+
+
+def _may(authority: Authority, address: str) -> bool:
+    """Tell whether the authority may vouch for an address."""
+    limits = authority.certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    networks = [name.value for name in limits.permitted_subtrees or [] if isinstance(name, x509.IPAddress)]
+    return any(ip_address(address) in network for network in networks if not isinstance(network, _Address))
 
 
 def _sign_again(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The configuration of JupyterHub: called by jupyterhub_config.py beside it."""
 
+import os
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from hub.request import USER
-from hub.settings import FOLDER, HUB_PORT, PROXY_API_PORT, PUBLIC_PORT, Settings, read_secret
+from hub.settings import FOLDER, HUB_PORT, PROXY_API_PORT, PUBLIC_PORT, Settings, find_kubeconfig, read_secret
 from hub.snapshots import name_live
 from hub.spawners import BATCH_SCRIPT, list_profiles
 
 LIBRARY = "/usr/lib/cluster-os"
 PACKAGES = f"{LIBRARY}/site-packages"
-KUBECONFIG = Path("/etc/rancher/k3s/k3s.yaml")
 
 
 def configure(c: Any, settings: Settings) -> None:  # noqa: ANN401  traitlets' configuration object
@@ -39,7 +38,11 @@ def configure(c: Any, settings: Settings) -> None:  # noqa: ANN401  traitlets' c
 
 
 def _configure_spawners(c: Any) -> None:  # noqa: ANN401
-    profiles = list_profiles(slurm=True, kube=find_spec("kubespawner") is not None and KUBECONFIG.exists())
+    kubeconfig = find_kubeconfig() if find_spec("kubespawner") else None
+    if kubeconfig is not None:
+        # Where the client of Kubernetes looks that kubespawner has.
+        os.environ["KUBECONFIG"] = str(kubeconfig)
+    profiles = list_profiles(slurm=True, kube=kubeconfig is not None)
     c.JupyterHub.spawner_class = "wrapspawner.ProfilesSpawner"
     c.ProfilesSpawner.profiles = [tuple(profile) for profile in profiles]
     # Both wrapper and wrapped have these; a wrapper's win, whether they were set or not.

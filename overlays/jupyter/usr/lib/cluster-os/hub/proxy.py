@@ -9,6 +9,8 @@ import os
 from datetime import UTC, datetime
 
 from agent import files
+from agent.status.addresses import read_addresses
+from agent.tree import Tree
 from hub.certificate import derive_authority, issue
 from hub.settings import PROXY_API_PORT, PUBLIC_PORT, TLS, Settings, read_secret, read_settings
 
@@ -20,7 +22,7 @@ def main() -> int:
     settings = read_settings()
     token = read_secret("proxy").hex()
     authority = derive_authority(read_secret("tls"), settings.cluster, settings.ranges)
-    issued = issue(authority, [settings.address], datetime.now(UTC))
+    issued = issue(authority, [settings.address, *read_addresses(Tree("/"))], datetime.now(UTC))
     files.replace(TLS / "server.key", issued.key, mode=0o600)
     # With the authority's own certificate, so that `clusteros-jupyterhub-ca` finds it there.
     files.replace(TLS / "server.crt", issued.certificate + authority.pem, mode=0o644)

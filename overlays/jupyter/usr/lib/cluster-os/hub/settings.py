@@ -45,6 +45,12 @@ def read_settings(path: Path = FILE) -> Settings:
         raise ClusterError(f"cannot read {path}: {error}", hint=_HINT) from None
 
 
+def find_kubeconfig() -> Path | None:
+    """Return where Kubernetes' credentials are; None where the unit has none."""
+    path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere"), "kubeconfig")
+    return path if path.exists() else None
+
+
 def read_secret(name: str) -> bytes:
     """Return a secret of the role, which systemd hands over as a credential of the unit."""
     try:
