@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from agent.errors import ClusterError
+from harness import slurm
 from harness.cluster import wait_formed
 from harness.disks import find_image
 from harness.lab import Lab
@@ -69,7 +70,7 @@ def cast(trio: list[Machine]) -> Cast:
     """The hub runs, its workers are idle, and one of them alone takes jobs."""
     holder = wait_for("JupyterHub to run", lambda: find_holder(trio), RUNS_LIMIT, every=3)
     worker, seat = (machine for machine in trio if machine is not holder)
-    wait_for("three idle workers", lambda: idle(seat) == 3, RUNS_LIMIT, every=3)
+    wait_for("three idle workers", lambda: slurm.idle(seat) == 3, RUNS_LIMIT, every=3)
     for machine in (holder, seat):
         drain(seat, hostname(machine))
     found = seat.run("jupyterhub-ca")
@@ -117,12 +118,6 @@ def drain(machine: Machine, worker: str) -> None:
     """Let SLURM give a worker no more jobs."""
     update = ["scontrol", "update", f"nodename={worker}", "state=drain", "reason=test"]
     wait_for(f"{worker} to be drained", lambda: machine.execute(update).status == 0, RUNS_LIMIT, every=3)
-
-
-def idle(machine: Machine) -> int:
-    """How many workers SLURM has that are idle, as this machine sees it."""
-    done = machine.execute(["sinfo", "--noheader", "--Node", "--format=%N %t"])
-    return done.text.count(" idle") if done.status == 0 else 0
 
 
 def find_holder(machines: list[Machine]) -> Machine | None:
