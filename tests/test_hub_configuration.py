@@ -2,6 +2,7 @@
 """The configuration of JupyterHub and its proxy, and what roles and units say about them."""
 
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from agent.errors import ClusterError
 from agent.roles.role_file import read_role
 from hub import notebook, proxy
-from hub.configuration import configure
+from hub.configuration import UNKNOWN, configure
+from hub.forgotten import read_jobs
 from hub.settings import Settings, read_secret, read_settings
 from hub.spawners import BATCH_SCRIPT, KUBE, SLURM, list_profiles
 
@@ -68,6 +70,27 @@ def test_notebooks_outlive_the_hub(configured: Configuration) -> None:
 def test_nothing_of_the_hubs_own_environment_goes_to_users(configured: Configuration) -> None:
     assert configured["Spawner"]["env_keep"] == ["LANG"]
     assert "#SBATCH --export=ALL\n" in BATCH_SCRIPT  # of what the broker was given for this job
+
+
+@pytest.mark.parametrize(
+    ("said", "unknown"),
+    [
+        ("slurm_load_jobs error: Unable to contact slurm controller (connect failure)", True),
+        ("slurm_load_jobs error: Zero Bytes were transmitted or received", True),
+        ("squeue: error: Parsing error at unrecognized key", True),
+        ("slurm_load_jobs error: Invalid job id specified", False),
+        ("RUNNING n-abcdefghij", False),
+        ("", False),
+    ],
+)
+def test_only_slurm_itself_tells_that_a_notebook_ended(said: str, unknown: bool) -> None:
+    assert bool(re.search(UNKNOWN, said)) == unknown
+
+
+def test_a_list_of_jobs_is_read_and_nothing_else() -> None:
+    assert read_jobs("12\n13\n") == ["12", "13"]
+    assert read_jobs("") == []
+    assert read_jobs("14_1\nslurm_load_jobs error: 15\n0\n") == []
 
 
 def test_without_a_secret_there_is_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

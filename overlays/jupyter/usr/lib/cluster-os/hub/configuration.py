@@ -5,12 +5,14 @@ import os
 from importlib.util import find_spec
 from typing import Any
 
+from hub.forgotten import end_forgotten
 from hub.request import USER
 from hub.settings import FOLDER, HUB_PORT, PROXY_API_PORT, PUBLIC_PORT, Settings, find_kubeconfig, read_secret
 from hub.snapshots import name_live
 from hub.spawners import BATCH_SCRIPT, list_profiles
 
 LIBRARY = "/usr/lib/cluster-os"
+UNKNOWN = r"error: (?!Invalid job id)"
 PACKAGES = f"{LIBRARY}/site-packages"
 
 
@@ -62,3 +64,7 @@ def _configure_spawners(c: Any) -> None:  # noqa: ANN401
     c.SlurmSpawner.exec_prefix = f"{LIBRARY}/clusteros-as-user {{username}}"
     c.SlurmSpawner.batchspawner_singleuser_cmd = f"{LIBRARY}/clusteros-notebook"
     c.SlurmSpawner.batch_script = BATCH_SCRIPT
+    # Whatever else squeue says, a controller that moves, say, is no word of the job's end.
+    c.SlurmSpawner.state_unknown_re = UNKNOWN
+    # Called for the wrapper alone.
+    c.ProfilesSpawner.pre_spawn_hook = end_forgotten

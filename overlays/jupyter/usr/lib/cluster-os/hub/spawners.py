@@ -42,8 +42,11 @@ def _pod(shown: str, key: str, cores: int, memory: str) -> Profile:
     return Profile(shown, key, KUBE, {"cpu_limit": cores, "mem_limit": memory})
 
 
-BATCH_SCRIPT = """#!/bin/sh
-#SBATCH --job-name=jupyter
+JOB_NAME = "jupyterhub-notebook"
+"""By which the hub knows them again (forgotten.py)."""
+BATCH_SCRIPT = (
+    f"#!/bin/sh\n#SBATCH --job-name={JOB_NAME}"
+    + """
 #SBATCH --output={{homedir}}/.jupyter-%j.log
 #SBATCH --chdir={{homedir}}
 #SBATCH --export=ALL
@@ -55,4 +58,5 @@ BATCH_SCRIPT = """#!/bin/sh
 {% endif %}
 exec {{cmd}}
 """
+)
 """Of a notebook that runs as a job. It is not queued again: the hub would not know the new one."""
