@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """End notebooks that the hub does not know: a user has one, and whatever job else has its name was forgotten.
 
-The hub's database is copied some moments later than it is written (snapshots.py). What was started just before
-its holder was lost runs on without a hub, and ends when its user starts another one.
+The hub's database is copied some moments later than it is written (snapshots.py). What was started just
+before its holder was lost runs on without a hub, and ends when its user starts another one.
 """
 
 import asyncio
