@@ -20,6 +20,7 @@ from image.mkosi import Order, trees_of
 from image.packagerecords import recall_packages
 from image.packages import Installed
 from image.partitions import read_partitions
+from image.requirements import are_wheels, choose_requirements
 from image.source import Source
 
 MANIFEST = "manifest.json"
@@ -74,7 +75,11 @@ def describe_build(made: Path, new: Path, order: Order, source: Source, environm
         contents = _find_contents(made, order, environment)
         licences = {
             **collect_licences(contents.root, new / f"{order.name}.root.raw", environment.tools),
-            **read_python_licences(environment.site_packages),
+            **{
+                name: found
+                for packages in environment.site_packages_of(order.profile)
+                for name, found in read_python_licences(packages).items()
+            },
         }
         artefacts = list(records)
     found = Manifest(
@@ -92,7 +97,11 @@ def describe_build(made: Path, new: Path, order: Order, source: Source, environm
         root_hash=read_root_hash(new / f"{order.name}.root-verity-sig.raw"),
         packages=contents.root,
         initrd_packages=contents.initrd,
-        python_packages=read_requirements((environment.project / "image/python/node.txt").read_text()),
+        python_packages=tuple(
+            package
+            for name, requirements in choose_requirements(environment.project, order.profile).items()
+            for package in read_requirements(requirements.read_text(), wheels=are_wheels(name))
+        ),
         assets=order.assets,
         partitions=_name_files(partitions.result(), artefacts),
         artefacts=tuple(artefacts),
@@ -159,10 +168,15 @@ def read_root_hash(signature_partition: Path) -> str:
         ) from error
 
 
-def read_requirements(text: str) -> tuple[PythonPackage, ...]:
-    """Return what a pip requirements file pins; ours name source archives, with one hash each."""
+def read_requirements(text: str, *, wheels: bool) -> tuple[PythonPackage, ...]:
+    """Return what a pip requirements file pins, with one hash each: source archives, or pure wheels."""
     return tuple(
-        PythonPackage(name, version, f"{name}-{version}.tar.gz", sha256)
+        PythonPackage(
+            name,
+            version,
+            f"{name.replace('-', '_')}-{version}-py3-none-any.whl" if wheels else f"{name}-{version}.tar.gz",
+            sha256,
+        )
         for name, version, sha256 in _REQUIREMENT.findall(text)
     )
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from image.mirror import RELEASE, Mirror, write_sources
 from image.packagecache import check_archives, seal_archives
 from image.privateapt import fetch_packages, unpack_packages
 from image.process import run_logged
+from image.requirements import are_wheels, choose_requirements, list_requirements, locate_packages
 from image.toolstree import ToolsTree
 
 Say = Callable[[str], None]
@@ -31,14 +32,22 @@ _DIST_PACKAGES = "usr/lib/python3/dist-packages"
 
 @dataclass(frozen=True)
 class Environment:
-    """The means of building: cache folder, mkosi's command, the tools tree, PyPI packages for the image."""
+    """The means of building: cache folder, mkosi's command, the tools tree; and where PyPI packages are."""
 
     project: Path
     cache: Path
     mirror: Mirror
     mkosi: tuple[str, ...]
     tools: ToolsTree
-    site_packages: Path
+
+    @property
+    def site_packages(self) -> Path:
+        """PyPI packages that every image has."""
+        return locate_packages(self.cache, "node")
+
+    def site_packages_of(self, profile: str) -> list[Path]:
+        """Folders of the PyPI packages that the images of a profile have."""
+        return [locate_packages(self.cache, name) for name in choose_requirements(self.project, profile)]
 
     @property
     def mkosi_variables(self) -> dict[str, str]:
@@ -117,7 +126,6 @@ def prepare_environment(project: Path, cache: Path, mirror: Mirror, say: Say) ->
         mirror=mirror,
         mkosi=mkosi,
         tools=ToolsTree(cache / "tools", sandbox),
-        site_packages=cache / "site-packages",
     )
     _prepare_site_packages(environment, say)
     _prepare_tools(environment, say)
@@ -180,20 +188,27 @@ def is_new_enough(version: str) -> bool:
 
 
 def _prepare_site_packages(environment: Environment, say: Say) -> None:
-    requirements = environment.project / "image/python/node.txt"
+    for name, requirements in list_requirements(environment.project).items():
+        options = ("--only-binary", ":all:") if are_wheels(name) else ("--no-build-isolation",)
+        _prepare_packages(environment, requirements, locate_packages(environment.cache, name), options, say)
+
+
+def _prepare_packages(
+    environment: Environment, requirements: Path, tree: Path, options: Sequence[str], say: Say
+) -> None:
     inputs = digest_files([requirements], base=environment.project)
-    if why := check_seal(environment.site_packages, inputs):
-        say(f"installing the image's PyPI packages into {environment.site_packages} ({why})")
+    if why := check_seal(tree, inputs):
+        say(f"installing the image's PyPI packages into {tree} ({why})")
         pip = prepare_pip(environment.cache, environment.mirror)
 
         def make(new: Path) -> None:
-            install(pip, requirements, new, environment.cache, "--no-build-isolation")
+            install(pip, requirements, new, environment.cache, *options)
             # Scripts and the list of files name this machine's Python; the image has no use for them.
             shutil.rmtree(new / "bin", ignore_errors=True)
             for file in (*new.glob("*.dist-info/RECORD"), *new.glob("*.dist-info/REQUESTED")):
                 file.unlink()
 
-        make_tree(environment.site_packages, inputs, make)
+        make_tree(tree, inputs, make)
 
 
 def _prepare_tools(environment: Environment, say: Say) -> None:

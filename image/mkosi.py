@@ -68,7 +68,6 @@ def compose_command(
         *("--package-cache-directory", environment.cache / "packages"),
         *("--workspace-directory", scratch),
         *("--incremental", "yes" if order.incremental else "no"),
-        *("--extra-tree", f"{environment.site_packages}:/usr/lib/cluster-os/site-packages"),
         *("--secure-boot-key", keys.secure_boot_key),
         *("--secure-boot-certificate", keys.secure_boot_certificate),
         *("--verity-key", keys.secure_boot_key),
@@ -79,6 +78,8 @@ def compose_command(
     ]
     if assets is not None:
         command += ["--extra-tree", assets]
+    for packages in environment.site_packages_of(order.profile):
+        command += ["--extra-tree", f"{packages}:/usr/lib/cluster-os/site-packages"]
     if order.incremental:
         command += ["--cache-directory", trees_of(environment, order.profile)]
     if order.packages:

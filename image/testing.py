@@ -15,7 +15,8 @@ _CLUSTER_TESTS = "tests/cluster"
 """Real agents in network namespaces: seconds each, too long for every save."""
 _BROWSER_TESTS = "tests/browser"
 """Web pages in a real browser, which is in a tree of its own (image/browsertree.py)."""
-_PYTHON_FOLDERS = ("build.py", "agent", "firstboot", "image", "tests", "vm-tests")
+_HUB = "overlays/jupyter/usr/lib/cluster-os/hub"
+_PYTHON_FOLDERS = ("build.py", "agent", "firstboot", "image", "tests", "vm-tests", _HUB)
 # Whatever plugins the machine's own Python has stay out.
 _VARIABLES = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which packages of the Python package index an image gets: image/python/node.txt, and its PROFILE.txt.
+
+Standard library only: used before anything is installed.
+"""
+
+from pathlib import Path
+
+_FOLDER = "image/python"
+_ALL, _BUILDER = "node", "builder"
+
+
+def list_requirements(project: Path) -> dict[str, Path]:
+    """Return the files of requirements for images by name: `node`, and profiles that have one."""
+    return {file.stem: file for file in sorted((project / _FOLDER).glob("*.txt")) if file.stem != _BUILDER}
+
+
+def choose_requirements(project: Path, profile: str) -> dict[str, Path]:
+    """Return those of one profile."""
+    return {name: file for name, file in list_requirements(project).items() if name in (_ALL, profile)}
+
+
+def locate_packages(cache: Path, name: str) -> Path:
+    """Return the folder that the packages of a file of requirements are installed in."""
+    return cache / ("site-packages" if name == _ALL else f"site-packages-{name}")
+
+
+def are_wheels(name: str) -> bool:
+    """Tell whether a file of requirements names wheels; PySyncObj, in `node`, is there as source only."""
+    return name != _ALL
