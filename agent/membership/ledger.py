@@ -16,7 +16,7 @@ from agent import wire
 from agent.cluster import Genesis, Ledger, Member, Secret
 from agent.errors import ClusterError
 from agent.formation.genesis import genesis_hash
-from agent.membership import ledger_leases, ledger_members, ledger_secrets, ledger_voters
+from agent.membership import ledger_leases, ledger_members, ledger_secrets, ledger_users, ledger_voters
 from agent.membership.addresses import assign_ipv4
 from agent.membership.secrets import ADMISSION, GOSSIP, RAFT
 
@@ -49,6 +49,7 @@ _CHANGES: Mapping[str, Change] = {
     "lease_renew": ledger_leases.renew,
     "lease_release": ledger_leases.release,
     "put_secret": ledger_secrets.put_secret,
+    "users": ledger_users.change_users,
 }
 
 
