@@ -11,6 +11,7 @@ from agent.roles.candidates import COORDINATOR
 from agent.roles.order import DeliveredSecret, Holder, Host, Order, OrderedRole, Report
 from agent.roles.role import Kind, Roles
 from agent.status.document import RoleStatus
+from agent.users.user import User
 
 
 def list_addresses(
@@ -49,6 +50,8 @@ def compose_order(
     ledger: Ledger,
     ordered: tuple[OrderedRole, ...],
     secrets: Mapping[str, bytes],
+    *,
+    users: Iterable[User] = (),
 ) -> Order:
     """Return the order."""
     cluster_id = genesis.cluster_id
@@ -79,6 +82,7 @@ def compose_order(
             DeliveredSecret(name, ledger.secrets[name].version, b64encode(secrets[name]).decode())
             for name in sorted(secrets)
         ),
+        users=tuple(users),
     )
 
 

@@ -14,7 +14,6 @@ from agent.control.stream import read_until, send
 from agent.errors import ClusterError
 from agent.roles.order import MAX_REPORT, Order, Report, decode_report, encode_order
 
-SOCKET = Path("/run/cluster-os-roles/supervisor.sock")
 TIME_LIMIT = 10.0
 """Seconds for each part of an exchange."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell the supervisor of roles what this node has, and hear from it how that does."""
+"""Tell the supervisor of roles what this node has and who its users are, and hear from it how that does."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,10 +12,11 @@ from agent.roles.composition import compose_order, list_ordered, list_states
 from agent.roles.order import Order, Report
 from agent.roles.placement import find_obstacle
 from agent.roles.role import Kind, Roles
-from agent.service.courier import SOCKET, Courier
+from agent.service.courier import Courier
 from agent.service.membership import Membership
 from agent.status.document import RoleStatus
 from agent.tree import Tree
+from agent.users.user import User
 
 SAY_AGAIN = 5.0
 """Seconds after which the same order is given again: the supervisor may have been started anew."""
@@ -25,7 +26,7 @@ _SETTLED = {"running"}
 
 
 class Ordering:
-    """The agent's end. Without roles in the image it does nothing."""
+    """The agent's end. Without roles in the image and without the supervisor's socket it does nothing."""
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class Ordering:
         me: str,
         changed: Callable[[], None],
         *,
-        path: Path = SOCKET,
+        path: Path,
     ) -> None:
         """`changed` is called, from another thread, when there is news of the supervisor."""
         self._roles = roles
@@ -46,7 +47,7 @@ class Ordering:
         self._report: Report | None = None
         self._obstacles: dict[str, str] = {}
         self._secrets: dict[str, tuple[int, bytes]] = {}  # name -> version, bytes
-        self._courier = Courier(path, changed) if roles else None
+        self._courier = Courier(path, changed) if roles or path.exists() else None
         if roles:
             facts, marks = read_facts(Tree()), set(labels)
             for role in roles.values():
@@ -65,9 +66,15 @@ class Ordering:
         return found
 
     def keep(
-        self, membership: Membership, held: Iterable[tuple[str, int, float]], now: float, *, member: bool
+        self,
+        membership: Membership,
+        held: Iterable[tuple[str, int, float]],
+        users: Iterable[User],
+        now: float,
+        *,
+        member: bool,
     ) -> str:
-        """Order what is this node's; return what changed, empty for nothing. Not a `member`: no role.
+        """Order what is this node's; return what changed, empty for nothing. No `member`: no role, no user.
 
         Never waits. Raises ClusterError when the supervisor did not answer.
         """
@@ -75,7 +82,12 @@ class Ordering:
             return ""
         ordered = list_ordered(self._roles, self._obstacles, held) if member else ()
         order = compose_order(
-            self._me, membership.genesis, membership.ledger, ordered, self._open_secrets(membership.ledger)
+            self._me,
+            membership.genesis,
+            membership.ledger,
+            ordered,
+            self._open_secrets(membership.ledger),
+            users=users if member else (),
         )
         settled = self._report is not None and all(each.state in _SETTLED for each in self._report.roles)
         if order != self._said or now >= self._said_at + (SAY_AGAIN if settled else LOOK_AGAIN):

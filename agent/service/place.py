@@ -52,6 +52,11 @@ class Place(NamedTuple):
         return self.agent / "raft"
 
     @property
+    def supervisor(self) -> Path:
+        """The socket of the supervisor of roles, by systemd: beside the daemon's own folder in /run."""
+        return self.run.with_name("cluster-os-roles") / "supervisor.sock"
+
+    @property
     def serf(self) -> Path:
         """Serf's configuration, with the gossip key, by agent/service/gossip.py."""
         return self.run / "serf.json"
