@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from agent.users.user import User
+
 
 class Policy(Enum):
     """Who may be a member, of those who hold the credential."""
@@ -48,6 +50,7 @@ class Credential:
     ipv4_range: str  # CIDR
     seeds: tuple[str, ...]  # host or host:port, of the underlay
     srv: str | None  # DNS name of SRV records of further seeds
+    users: tuple[User, ...] = field(default=(), repr=False)  # with which the cluster begins
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,14 @@ class Secret:
 
 
 @dataclass(frozen=True)
+class Account:
+    """A user as the ledger has it: without a password hash, but for a closed box of it."""
+
+    user: User
+    password: bytes | None = field(default=None, repr=False)  # of agent/users/password.py
+
+
+@dataclass(frozen=True)
 class Ledger:
     """The replicated state: what the Raft log adds up to. See agent/membership/ledger.py."""
 
@@ -188,6 +199,8 @@ class Ledger:
     leases: Mapping[str, Lease] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     servers: Mapping[str, Servers] = field(default_factory=dict)  # by role
+    users: Mapping[str, Account] = field(default_factory=dict)
+    users_revision: int = 0  # of their last change; 0: nobody ever set any
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,10 @@ class Fields:
         self._where = where
         self._read: set[str] = set()
 
+    def has(self, name: str) -> bool:
+        """Tell whether the field is there, for one that older writers left out."""
+        return name in self._body
+
     def nil(self, name: str) -> bool:
         """Tell whether the field is nil, and so needs no further reading."""
         return self._take(name) is None

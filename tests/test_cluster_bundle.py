@@ -5,6 +5,7 @@ import argparse
 from pathlib import Path
 
 import pytest
+import yaml
 
 from agent.cluster import Policy
 from agent.errors import ClusterError
@@ -16,6 +17,7 @@ from image.arguments import register
 from image.cluster import bundle
 from image.cluster.secret_file import Secrets, encode_secrets
 from tests.cluster_command import cluster, credential_of, mode, refuse
+from tests.example_users import ALICE, BOB, HASH, MAPS
 
 NODES = [identity_of_seed(bytes([number]) * 32).node_id for number in range(1, 5)]
 
@@ -29,7 +31,7 @@ def test_a_new_cluster_has_a_plan_secrets_and_a_credential(tmp_path: Path) -> No
     assert made.plan.operator_key == identity_of_seed(made.secrets.operator_seed).public_key
     assert mode(folder) == 0o700
     modes = {path.name: mode(path) for path in folder.iterdir()}
-    assert modes == {"cluster.yaml": 0o644, "secret.json": 0o600, NAME: 0o600}
+    assert modes == {"cluster.yaml": 0o644, "secret.json": 0o600, "users.yaml": 0o600, NAME: 0o600}
     credential = credential_of(tmp_path)
     assert credential.gossip_key == made.secrets.gossip_key
     assert (credential.cluster_id, credential.name, credential.machines) == (made.plan.cluster_id, "lab", 5)
@@ -188,3 +190,33 @@ def test_build_py_has_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[
     register(parser.add_subparsers(dest="command"))
     assert commands.run(parser.parse_args(["cluster", "new", "lab"]), tmp_path) == 0
     assert "next: ./build.py vm up --nodes 3 --cluster lab" in capsys.readouterr().out
+
+
+def test_users_of_the_bundle_reach_its_credentials_and_are_shown_without_hashes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster(tmp_path, "new", "lab")
+    assert credential_of(tmp_path).users == ()
+    content = {"version": 1, "users": list(MAPS.values())}
+    (tmp_path / "clusters/lab/users.yaml").write_text(yaml.safe_dump(content))
+    cluster(tmp_path, "credential", "lab")
+    assert credential_of(tmp_path).users == (ALICE, BOB)
+    capsys.readouterr()
+    cluster(tmp_path, "show", "lab")
+    shown = capsys.readouterr().out
+    assert "alice bob" in shown
+    assert HASH not in shown
+    (tmp_path / "clusters/lab/users.yaml").unlink()
+    assert bundle.load(tmp_path / "clusters", "lab").users == ()
+
+
+def test_users_that_are_wrong_too_many_or_open_to_others_are_refused(tmp_path: Path) -> None:
+    cluster(tmp_path, "new", "lab")
+    path = tmp_path / "clusters/lab/users.yaml"
+    path.write_text("version: 1\nusers: [{name: root, uid: 0}]\n")
+    assert "there are 2 errors in" in refuse(tmp_path, "credential", "lab").message
+    many = [{"name": f"u{number}", "uid": 1000 + number} for number in range(1000)]
+    path.write_text(yaml.safe_dump({"version": 1, "users": many}))
+    assert "node-agent users set" in refuse(tmp_path, "show", "lab").hint
+    path.chmod(0o644)
+    assert "can be read by other users" in refuse(tmp_path, "show", "lab").message

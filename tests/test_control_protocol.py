@@ -25,6 +25,11 @@ GOOD: list[dict[str, Any]] = [
     {"request": "reset", "role": "k3s-server"},
     {"request": "reload"},
     {"request": "support"},
+    {"request": "users"},
+    {"request": "users-set", "users": [{"name": "alice", "uid": 1001}]},
+    {"request": "users-add", "user": {"name": "alice", "uid": 1001}},
+    {"request": "users-change", "name": "alice", "values": {"shell": "/bin/sh"}},
+    {"request": "users-remove", "name": "alice"},
 ]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -33,7 +38,9 @@ JSON = st.recursive(
 )
 REQUEST = st.fixed_dictionaries(
     {"request": st.sampled_from(protocol.REQUESTS) | JSON},
-    optional=dict.fromkeys(("node", "credential", "host", "ttl", "confirm", "drop", "other"), JSON),
+    optional=dict.fromkeys(
+        ("node", "credential", "host", "ttl", "drop", "users", "user", "name", "values", "other"), JSON
+    ),
 )
 
 

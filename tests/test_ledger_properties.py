@@ -15,7 +15,10 @@ from agent.membership import commands
 from agent.membership.ledger import begin, reduce
 from agent.membership.ledger_file import check_ledger, decode_ledger, encode_ledger
 from agent.membership.ledger_servers import MAX_SERVERS
-from tests.small_cluster import HARDWARE, NODES, OTHER_HARDWARE, admit, make_genesis
+from agent.users.change import Change
+from agent.users.user import User
+from tests.example_users import HASH
+from tests.small_cluster import HARDWARE, NODES, OTHER_HARDWARE, RAFT_PASSWORD, admit, make_genesis
 from tests.wire_values import wire_values
 
 # An author of a command: what it does with the ledger as it saw it, which may be an old one.
@@ -60,6 +63,16 @@ def _share(name: str, nodes: list[str], role: str | None, epoch: int) -> Author:
     )
 
 
+def _put_user(name: str, uid: int, by_revision: bool) -> Author:
+    """Put a user, by the revision that was seen or by none."""
+    change = Change((User(name, uid, password_hash=HASH),))
+    return lambda seen: commands.users(change, RAFT_PASSWORD, seen.users_revision if by_revision else None)
+
+
+def _drop_user(name: str) -> Author:
+    return lambda _: commands.users(Change(drop=(name,)), RAFT_PASSWORD)
+
+
 def _damage(author: Author, place: int, mask: int) -> Author:
     def damaged(seen: Ledger) -> bytes:
         data = bytearray(author(seen))
@@ -83,6 +96,8 @@ _others = st.one_of(
     st.builds(lambda nodes: lambda s: commands.recover(s.generation + 1, nodes[:5]), _nodes),
     st.builds(_share, st.sampled_from(SECRETS), st.just([]) | _nodes, st.none() | _role, _epoch),
     st.builds(_share, st.sampled_from(["gossip", "raft", "admission"]), st.just([]), st.none(), st.just(0)),
+    st.builds(_put_user, st.sampled_from(["ann", "ben"]), st.sampled_from([1001, 1002]), st.booleans()),
+    st.builds(_drop_user, st.sampled_from(["ann", "ben"])),
     st.builds(lambda n: lambda _: commands.settings(Policy.AUTO, (), n), st.sampled_from([1, 3, 5])),
 )
 _leases = st.one_of(
@@ -150,6 +165,8 @@ def check_basis(old: Ledger, command: dict[str, Any]) -> None:
     if fenced or command["c"] in ("lease_renew", "lease_release"):
         assert lease.epoch == command["epoch"]
         assert lease.holder in old.members
+    if command["c"] == "users" and command["base"] is not None:
+        assert old.users_revision == command["base"]
     if command["c"] == "admit":
         for box in command["secrets"]:
             assert box["version"] == old.secrets[box["name"]].version
@@ -163,6 +180,7 @@ def check_state(ledger: Ledger) -> None:
     assert not ledger.members.keys() & ledger.removed.keys()
     assert len({member.ipv4 for member in ledger.members.values()}) == len(ledger.members)
     assert not {entry.partition(".")[0] for entry in ledger.approved} & ledger.removed.keys()
+    assert len({account.user.uid for account in ledger.users.values()}) == len(ledger.users)
     for secret in ledger.secrets.values():
         assert secret.sealed.keys() <= ledger.members.keys()
     for lease in ledger.leases.values():
@@ -182,6 +200,8 @@ def check_state(ledger: Ledger) -> None:
 def check_step(old: Ledger, new: Ledger) -> None:
     assert old.removed.items() <= new.removed.items()
     assert new.generation - old.generation in (0, 1)
+    assert new.users_revision >= old.users_revision
+    assert new.users == old.users or new.users_revision == new.revision
     if new.generation == old.generation:
         assert len(set(old.voters) ^ set(new.voters)) <= 1
     for node_id in old.members.keys() & new.members.keys():

@@ -27,6 +27,7 @@ def test_every_command_is_one_of_the_issue_and_none_is_missing() -> None:
         *("init", "start", "status", "join", "info", "members", "leaders", "approve", "remove", "leave"),
         *("recover", "token", "console", "config check", "config show", "support", "sign", "verify"),
         *("roles", "role check", "role reset"),
+        *("users list", "users set", "users add", "users change", "users remove"),
     }
 
 

@@ -23,8 +23,11 @@ from agent.roles.order import (
 from agent.roles.plan import KILL_AFTER, Unit
 from agent.roles.role import Census, Kind, OnChange, Placement, RenderedFile, Role, SharedSecret
 from agent.roles.supervisor import Supervisor
+from agent.roles.users import HOMES
 from agent.tree import Tree
+from agent.users.userdb_folder import UserdbFolder
 from harness.waiting import wait_for
+from tests.example_users import ALICE, BOB
 
 ME = Host("3jziSxiYaDg5UQvdWtkXbHKw1pVovCSTdFy4roQm7FQN", "n-3jzisxiyad", "10.86.0.1", "fd00::1", voter=True)
 QUEUE, WORKER = "queue.service", "worker.service"
@@ -89,7 +92,9 @@ def make(tmp_path: Path, kind: Kind = Kind.LEADER) -> Supervisor:
             "worker", tmp_path, Kind.EVERY, "", placement, ("queue",), key, (), (WORKER,), None, census
         ),
     }
-    return Supervisor(roles, read_facts(Tree()), tmp_path)
+    (tmp_path / "etc").mkdir(exist_ok=True)
+    userdb = UserdbFolder(tmp_path / "homes.conf", tmp_path / "userdb", tmp_path / "etc")
+    return Supervisor(roles, read_facts(Tree()), tmp_path, userdb)
 
 
 def order(*roles: OrderedRole, held: bool = True, members: int = 1, secret: bytes = b"s" * 32) -> Order:
@@ -294,3 +299,40 @@ def test_who_needs_a_role_of_kind_servers_waits_until_it_has_begun(
     assert state.reason == "queue has not begun"
     settle(supervisor, 11.0)
     assert units.calls == [("start", WORKER)]
+
+
+def test_users_are_written_down_and_get_their_homes(
+    supervisor: Supervisor, units: Recorder, tmp_path: Path
+) -> None:
+    users = replace(order(EVERY), users=(ALICE, BOB))
+    supervisor.take(users)
+    settle(supervisor, 10.0)
+    assert (tmp_path / "userdb/1001.user").exists()
+    assert units.calls == [("restart", HOMES), ("start", WORKER)]
+    supervisor.take(replace(users, users=(BOB,)))
+    settle(supervisor, 11.0)
+    assert not (tmp_path / "userdb/1001.user").exists()
+    assert (tmp_path / "userdb/1002.user").exists()
+
+
+def test_users_stay_when_the_supervisor_is_started_anew(
+    supervisor: Supervisor, units: Recorder, tmp_path: Path
+) -> None:
+    supervisor.take(replace(order(), users=(BOB,)))
+    settle(supervisor, 10.0)
+    again = make(tmp_path)
+    settle(again, 11.0)
+    assert (tmp_path / "userdb/bob.user").exists()
+
+
+def test_users_that_cannot_be_written_hold_up_no_role_and_come_later(
+    supervisor: Supervisor, units: Recorder, tmp_path: Path
+) -> None:
+    (tmp_path / "userdb").write_text("")
+    supervisor.take(replace(order(EVERY), users=(BOB,)))
+    settle(supervisor, 10.0)
+    assert units.calls == [("start", WORKER)]
+    (tmp_path / "userdb").unlink()
+    settle(supervisor, 11.0)
+    assert (tmp_path / "userdb/bob.user").exists()
+    assert units.calls[-1] == ("restart", HOMES)

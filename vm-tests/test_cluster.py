@@ -11,6 +11,7 @@ from nacl.utils import random
 from playwright.sync_api import expect
 
 from agent.identity import identity_of_seed
+from agent.users.user import User
 from harness.browser import open_page, run_browser
 from harness.cluster import read_status, wait_formed
 from harness.lab import Lab
@@ -19,9 +20,12 @@ from harness.model import JOIN_CREDENTIAL, Boot, Json, NodeSpec
 from harness.tunnel import Tunnel
 from harness.waiting import wait_for
 from tests.cluster.bundle import encode, make_credential
+from tests.example_users import make_key
 
 UNDERLAY_LISTENERS = {("udp", 68), ("udp", 546), ("udp", 5353), ("udp", 51820), ("udp", 7946), ("tcp", 7946)}
 MESH_LISTENERS = {("tcp", 7950), ("tcp", 7980)}
+ALICE = User("alice", 1001, ("video", "physics:5000"), (make_key(),))
+RIGHT, WRONG = b"correct horse\n", b"battery staple\n"
 CHANGE_LIMIT = 120.0
 """Seconds for what a running cluster does about a change, on busy cores under TCG."""
 LATENCY = 200
@@ -33,7 +37,7 @@ MEMBERLIST_SECONDS = 10.0
 @pytest.fixture(scope="module")
 def boot() -> Boot:
     """What each of the machines is started with."""
-    return Boot({JOIN_CREDENTIAL: encode(make_credential(3))})
+    return Boot({JOIN_CREDENTIAL: encode(make_credential(3), users=(ALICE,))})
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +146,49 @@ def test_with_a_latency_of_200_ms_each_way_nobody_is_given_up_and_all_can_write(
     assert genesis_of(wait_formed(trio)) == genesis_of(before)
 
 
+def test_users_of_the_bundle_are_the_same_on_every_machine(trio: list[Machine]) -> None:
+    for machine in trio:
+        wait_for("alice", lambda: knows(machine, "alice"), CHANGE_LIMIT)  # noqa: B023
+        assert machine.run("getent", "passwd", "alice") == "alice:x:1001:1001:alice:/home/alice:/bin/bash"
+        assert set(machine.run("id", "-Gn", "alice").split()) == {"alice", "video", "physics"}
+        assert machine.run("getent", "group", "5000") == "physics:x:5000:alice"
+        assert "User name: alice" in machine.run("userdbctl", "user", "1001")
+        assert machine.run("userdbctl", "ssh-authorized-keys", "alice") == ALICE.ssh_keys[0]
+        home = ["stat", "--format=%a %U %G", "/home/alice/."]
+        wait_for("a home", lambda: machine.execute(home).text == "700 alice alice", CHANGE_LIMIT)  # noqa: B023
+        assert not logs_in(machine, "alice", RIGHT), "it has no password"
+
+
+def test_who_is_added_logs_in_everywhere_with_the_right_password_and_is_gone_when_removed(
+    trio: list[Machine],
+) -> None:
+    hash_ = trio[0].execute(["openssl", "passwd", "-6", "-stdin"], stdin=RIGHT).stdout
+    add = ["node-agent", "users", "add", "bob", "--uid", "1002", "--password-hash", "-"]
+    assert trio[0].execute(add, stdin=hash_).text == "users: set bob"
+    secret = hash_.decode().strip()
+    for machine in trio:
+        wait_for("bob", lambda: knows(machine, "bob"), CHANGE_LIMIT)  # noqa: B023
+        assert logs_in(machine, "bob", RIGHT)
+        assert not logs_in(machine, "bob", WRONG)
+        assert "yes" in machine.run("node-agent", "users", "list").splitlines()[2]
+        # Nobody but root reads a hash: neither by name nor in a file, and no log or archive has it.
+        as_alice = ["setpriv", "--reuid=alice", "--regid=alice", "--init-groups"]
+        assert machine.execute([*as_alice, "cat", "/run/userdb/bob.user-privileged"]).status != 0
+        assert secret in machine.run("getent", "shadow", "bob")
+        assert secret not in machine.execute([*as_alice, "getent", "shadow", "bob"]).text
+        assert secret not in machine.execute([*as_alice, "userdbctl", "user", "bob", "--output=json"]).text
+        assert secret not in machine.run("journalctl", "-b", "--no-pager")
+    trio[0].run("node-agent", "support", "--output=/run/support.tar.gz", limit=180)
+    assert secret not in trio[0].run("sh", "-c", "tar -xzOf /run/support.tar.gz; rm /run/support.tar.gz")
+    trio[1].run("node-agent", "users", "change", "alice", "--shell", "/bin/sh", limit=60)
+    trio[2].run("node-agent", "users", "remove", "bob", "--yes", limit=60)
+    for machine in trio:
+        wait_for("bob to be gone", lambda: not knows(machine, "bob"), CHANGE_LIMIT)  # noqa: B023
+        assert machine.run("getent", "passwd", "alice").endswith(":/bin/sh")
+        assert machine.run("stat", "--format=%a %u", "/home/bob/.") == "700 1002", "files stay"
+        assert machine.run("systemctl", "list-units", "--failed", "--plain", "--no-legend") == ""
+
+
 def test_the_cluster_goes_on_without_its_leader_and_takes_it_back(
     lab: Lab, trio: list[Machine], boot: Boot
 ) -> None:
@@ -191,6 +238,9 @@ def test_a_cluster_that_lost_its_power_comes_back_as_it_was(
     after = wait_formed(trio)
     assert genesis_of(after) == genesis_of(before)
     assert [d["mesh"]["ipv4"] for d in after] == [d["mesh"]["ipv4"] for d in before]
+    for machine in trio:
+        wait_for("alice", lambda: knows(machine, "alice"), CHANGE_LIMIT)  # noqa: B023
+        assert machine.run("stat", "--format=%a %U", "/home/alice/.") == "700 alice"
 
 
 def test_a_removed_machine_stays_out_also_after_a_reboot(trio: list[Machine]) -> None:
@@ -207,6 +257,18 @@ def test_a_removed_machine_stays_out_also_after_a_reboot(trio: list[Machine]) ->
     gone.reboot()
     wait_formed(others)
     assert all(node not in {m["node_id"] for m in read_status(machine)["members"]} for machine in others)
+
+
+def knows(machine: Machine, user: str) -> bool:
+    """Whether the machine has such a user."""
+    return machine.execute(["getent", "passwd", user]).status == 0
+
+
+def logs_in(machine: Machine, user: str, password: bytes) -> bool:
+    """Whether PAM lets somebody else be `user` by this password; root is not asked for one."""
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    done = machine.execute([*nobody, "su", user, "-c", "id -un"], stdin=password)
+    return done.status == 0 and done.stdout.decode().strip() == user
 
 
 def acts(machine: Machine) -> bool:

@@ -104,6 +104,47 @@ _ROLE = (
         (_argument("name", metavar="ROLE", help="the role, as `node-agent roles` names it"), _YES),
     ),
 )
+_NAME = _argument("name", metavar="NAME", help="name of the user")
+_GROUPS = _argument(
+    "--groups",
+    metavar="GROUP,…",
+    help="further groups: render, video, or NAME:GID, a group of the cluster; empty for none",
+)
+_SSH_KEYS = _argument("--ssh-keys", metavar="FILE", help="public SSH keys, a line each; empty for none")
+_PASSWORD = _argument(
+    "--password-hash",
+    metavar="FILE",
+    help="a password's hash, as `openssl passwd -6` prints it, - for stdin; empty for no password",
+)
+_SHELL = _argument("--shell", metavar="PATH", help="/bin/bash, /bin/sh or /usr/sbin/nologin")
+_USERS = (
+    Command("list", "users.list_users", "List the users of the cluster."),
+    Command(
+        "set",
+        "users.set_users",
+        "Make the users of the cluster those of a file, and no others.",
+        (_argument("file", metavar="FILE", help="users.yaml as in a cluster's bundle; - for stdin"), _YES),
+    ),
+    Command(
+        "add",
+        "users.add",
+        "Add a user.",
+        (
+            _NAME,
+            _argument(
+                "--uid", metavar="N", type=int, required=True, help="number of user and group, 1000 to 59999"
+            ),
+            *(_GROUPS, _SSH_KEYS, _PASSWORD, _SHELL),
+        ),
+    ),
+    Command(
+        "change",
+        "users.change",
+        "Change what is given of a user.",
+        (_NAME, _GROUPS, _SSH_KEYS, _PASSWORD, _SHELL),
+    ),
+    Command("remove", "users.remove", "Remove a user; the files stay.", (_NAME, _YES)),
+)
 COMMANDS = (
     Command("init", "identity.init", "Make the identity of this node unless it has one, and show it."),
     Command("start", "start.start", "Run the agent in the foreground, as its service does.", json=False),
@@ -125,6 +166,7 @@ COMMANDS = (
     Command("leaders", "cluster.leaders", "Show who leads, and who holds each role of which there is one."),
     Command("roles", "roles.roles", "Show which roles this node has, and why it has not the others."),
     Command("role", "", "Check a role, or have one begin anew.", parts=_ROLE),
+    Command("users", "", "Show and change the users of the cluster.", parts=_USERS),
     Command("approve", "admission.approve", "Admit a node that waits for approval.", (_NODE,)),
     Command("remove", "admission.remove", "Remove a member from the cluster for good.", (_NODE, _YES)),
     Command("leave", "admission.leave", "Remove this node from its cluster for good.", (_YES,)),

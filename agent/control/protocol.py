@@ -15,6 +15,11 @@ Request: {"request": NAME, ...} with exactly the keys of that request, at most 5
     reset    {"role": NAME}            -> {"sentence"}; a role of kind servers, of which no server is left
     reload   {}                        -> {"sentence"}
     support  {}                        -> {"files": {NAME: TEXT}}, without secrets
+    users         {}                                  -> {"users": [MAP], "revision": number}, without hashes
+    users-set     {"users": [MAP]}                    -> {"sentence"}; maps as in agent/users/user.py: secret
+    users-add     {"user": MAP}                       -> {"sentence"}; secret
+    users-change  {"name": NAME, "values": MAP}       -> {"sentence"}; secret
+    users-remove  {"name": NAME}                      -> {"sentence"}
 
 Answer: {"ok": true, "answer": {...}} or {"ok": false, "error": MESSAGE, "hint": HINT}, at most 4 MiB.
 """
@@ -30,11 +35,14 @@ MAX_REQUEST = 512 << 10  # bytes, with the newline
 MAX_ANSWER = 4 << 20
 MAX_CREDENTIAL = 256 << 10  # characters, as in agent/membership/credential.py
 MAX_DROP = 1000
+MAX_USERS = 1000
 LONGEST_TTL = 10 * 366 * 86_400  # seconds
 SHORTEST_TTL = 60
 # The rule of agent/status/document.py, which takes longer to import.
 _NODE_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")
 _ROLE = re.compile(r"[a-z][a-z0-9-]{0,22}[a-z0-9]")
+# The rule of agent/users/user.py.
+_USER = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 # A name or an IPv4 address, or an IPv6 address in brackets, and a port.
 _HOST = re.compile(
     r"(?:[0-9A-Za-z](?:[0-9A-Za-z.-]{0,251}[0-9A-Za-z])?|\[[0-9a-fA-F:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?"
@@ -70,6 +78,19 @@ def _is_ttl(value: object) -> bool:
     return type(value) is int and SHORTEST_TTL <= value <= LONGEST_TTL
 
 
+def _is_user(value: object) -> bool:
+    """Whether it may be one; the agent tells all that is wrong with it."""
+    return isinstance(value, dict) and len(value) <= 16
+
+
+def _is_users(value: object) -> bool:
+    return isinstance(value, list) and len(value) <= MAX_USERS and all(map(_is_user, value))
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _USER.fullmatch(value) is not None
+
+
 Arguments = dict[str, Callable[[object], bool]]
 _REQUESTS: dict[str, tuple[Arguments, ...]] = {
     "status": ({},),
@@ -85,8 +106,14 @@ _REQUESTS: dict[str, tuple[Arguments, ...]] = {
     "reset": ({"role": _is_role},),
     "reload": ({},),
     "support": ({},),
+    "users": ({},),
+    "users-set": ({"users": _is_users},),
+    "users-add": ({"user": _is_user},),
+    "users-change": ({"name": _is_name, "values": _is_user},),
+    "users-remove": ({"name": _is_name},),
 }
 REQUESTS = tuple(_REQUESTS)
+USERS = tuple(name for name in REQUESTS if name.startswith("users"))
 
 
 def printable(text: str) -> str:

@@ -2,21 +2,25 @@
 """The commands of the ledger, as bytes for the Raft log. Pure but for the randomness of sealed boxes.
 
 A command is a body of agent/wire.py whose field `c` names it. What each does, and when it is refused, stands
-with its change in ledger_members.py, ledger_voters.py, ledger_leases.py, ledger_secrets.py and
-ledger_servers.py.
+with its change in ledger_members.py, ledger_voters.py, ledger_leases.py, ledger_secrets.py,
+ledger_servers.py and ledger_users.py.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agent import wire
-from agent.cluster import Certificate, Ledger, Policy
+from agent.cluster import Account, Certificate, Ledger, Policy
 from agent.errors import ClusterError
 from agent.membership.ledger import MAX_COMMAND
 from agent.membership.ledger_secrets import next_version
 from agent.membership.ledger_servers import servers_of
+from agent.membership.ledger_users import account_fields
 from agent.membership.secrets import GOSSIP, RAFT, seal_for
 from agent.node_ids import public_key_of
+from agent.users.change import Change
+from agent.users.password import close_hash
 
 
 def admit(certificate: Certificate, ledger: Ledger, *, gossip_key: bytes, raft_password: str) -> bytes:
@@ -132,6 +136,18 @@ def put_secret(
         epoch=epoch,
         sealed=[{"node": public_key_of(node_id), "box": box} for node_id, box in boxes.items()],
     )
+
+
+def users(change: Change, raft_password: str, base: int | None = None) -> bytes:
+    """Put and drop users; refused when their revision is not `base` any more, where that is not None."""
+    accounts = [
+        Account(
+            replace(user, password_hash=None),
+            close_hash(raft_password, user.name, user.password_hash) if user.password_hash else None,
+        )
+        for user in change.put
+    ]
+    return _pack("users", base=base, put=[account_fields(each) for each in accounts], drop=list(change.drop))
 
 
 def _pack(command_name: str, /, **fields: Any) -> bytes:  # noqa: ANN401  whatever a body may hold

@@ -2,8 +2,8 @@
 """The join credential as a file: bytes in, record out, and back. Pure.
 
 It reaches a node as the systemd credential `cluster-os.join` (systemd.system-credentials(7)). Version 1 is a
-JSON object with exactly the keys of `_RULES`; byte strings are in base64. All of it is secret: with it a
-machine hears the cluster's gossip and may ask to be a member.
+JSON object with exactly the keys of `_RULES`, of which `users` may be missing; byte strings are in base64.
+All of it is secret: with it a machine hears the cluster's gossip and may ask to be a member.
 """
 
 import json
@@ -14,6 +14,7 @@ from agent import rule
 from agent.cluster import Credential, Ticket
 from agent.errors import ClusterError
 from agent.membership import rules
+from agent.users.user import read_users, to_json
 
 NAME = "cluster-os.join"
 VERSION = 1
@@ -36,13 +37,14 @@ _RULES = {
     "operator_key": rules.public_key("the operator's public key"),
     "ticket": rule.Rule(f"an object with the keys {', '.join(_TICKET)}", {}, lambda value: value),
     **rules.PLAN,
+    "users": rule.Rule("a list of maps", {}, lambda value: value),
 }
 
 
 def encode(credential: Credential) -> bytes:
     """Return the content of the file. Secret."""
     ticket = credential.ticket
-    content = {
+    content: dict[str, Any] = {
         "version": VERSION,
         "cluster_id": credential.cluster_id,
         "name": credential.name,
@@ -63,6 +65,9 @@ def encode(credential: Credential) -> bytes:
         "seeds": list(credential.seeds),
         "srv": credential.srv,
     }
+    if credential.users:
+        # Left out where there are none: older images know no such key.
+        content["users"] = [to_json(user, secret=True) for user in credential.users]
     return json.dumps(content, indent=1).encode() + b"\n"
 
 
@@ -85,9 +90,10 @@ def decode(data: bytes, where: str) -> Credential:
             hint="boot the newer image",
         )
     errors: list[str] = []
-    found = rule.read_all(content, _RULES, errors)
+    found = rule.read_all(content, _RULES, errors, defaults={"users": []})
     ticket = rule.read_all(found.pop("ticket"), _TICKET, errors, "ticket.") if "ticket" in found else {}
     rules.check_together(found, errors)
+    found["users"] = read_users(found.get("users", []), errors)
     rule.refuse(where, errors, HINT)
     found.pop("version")
     return Credential(ticket=Ticket(cluster_id=found["cluster_id"], **ticket), **found)

@@ -22,6 +22,7 @@ from agent.membership import (
     ledger_members,
     ledger_secrets,
     ledger_servers,
+    ledger_users,
     ledger_voters,
 )
 from agent.membership.addresses import assign_ipv4
@@ -61,6 +62,7 @@ _CHANGES: Mapping[str, Change] = {
     "servers_ready": ledger_servers.ready,
     "servers_let_go": ledger_servers.let_go,
     "servers_reset": ledger_servers.reset,
+    "users": ledger_users.change_users,
 }
 
 

@@ -2,7 +2,8 @@
 """The ledger as bytes: in ledger.msgpack, and in Raft's snapshots. Pure.
 
 The format is the SHA-256 of "cluster/ledger" NUL body, which tells damage, and that body of agent/wire.py.
-One ledger has one encoding. There is no secret in it that is not in a sealed box.
+One ledger has one encoding. There is no secret in it that is not in a sealed or a closed box. `users` is
+missing as long as nobody set any.
 """
 
 from collections.abc import Callable
@@ -17,10 +18,12 @@ from agent.membership.ledger_leases import MAX_ROLES
 from agent.membership.ledger_members import MAX_APPROVED, MAX_MEMBERS, MAX_REMOVED
 from agent.membership.ledger_secrets import MAX_SECRETS
 from agent.membership.ledger_servers import MAX_SERVERS
+from agent.membership.ledger_users import account_fields, read_accounts
 from agent.membership.ledger_voters import MAX_VOTERS
 from agent.membership.rules import MAX_ALLOWED, VOTERS
 from agent.membership.secrets import MAX_SECRET, SEALED_OVERHEAD
 from agent.node_ids import public_key_of
+from agent.users.user import check_together
 
 MAX_BYTES = 64 << 20
 _CONTEXT = "cluster/ledger"
@@ -54,6 +57,7 @@ def encode_ledger(ledger: Ledger) -> bytes:
             "leases": [_lease(ledger.leases[role]) for role in sorted(ledger.leases)],
             "secrets": [_secret(ledger.secrets[name]) for name in sorted(ledger.secrets)],
             "servers": [_servers(ledger.servers[role]) for role in sorted(ledger.servers)],
+            **_users(ledger),
         }
     )
     return wire.digest(_CONTEXT, body) + body
@@ -87,6 +91,7 @@ def decode_ledger(data: bytes, where: str) -> Ledger:
             secrets=_read_map(fields, "secrets", MAX_SECRETS, _read_secret, lambda secret: secret.name),
             servers=_read_map(fields, "servers", MAX_ROLES, _read_servers, lambda servers: servers.role),
         )
+        ledger = _read_users(fields, ledger)
         fields.done()
     except ClusterError as error:
         raise ClusterError(f"{where} is no ledger: {error.message}", hint=_HINT) from None
@@ -109,6 +114,10 @@ def check_ledger(ledger: Ledger, genesis: Genesis, genesis_hash: str) -> None:
     addresses = {member.ipv4 for member in ledger.members.values()}
     if len(addresses) != len(ledger.members):
         raise ClusterError("the ledger has members with one address")
+    errors: list[str] = []
+    check_together((account.user for account in ledger.users.values()), errors)
+    if errors:
+        raise ClusterError(f"the ledger has users that do not go together: {errors[0]}")
     founders = dict(zip(genesis.founders, genesis.hardware, strict=True))
     for node_id, member in ledger.members.items():
         if member.certificate is not None:
@@ -156,6 +165,22 @@ def _servers(servers: Servers) -> dict[str, Any]:
         ],
         "gone": [public_key_of(node_id) for node_id in servers.gone],
     }
+
+
+def _users(ledger: Ledger) -> dict[str, Any]:
+    if not ledger.users_revision:
+        return {}
+    accounts = [account_fields(ledger.users[name]) for name in sorted(ledger.users)]
+    return {"users": {"revision": ledger.users_revision, "accounts": accounts}}
+
+
+def _read_users(fields: wire.Fields, ledger: Ledger) -> Ledger:
+    if not fields.has("users"):
+        return ledger
+    inner = fields.map("users")
+    revision, users = inner.integer("revision", 1, _LAST), read_accounts(inner, "accounts")
+    inner.done()
+    return replace(ledger, users=users, users_revision=revision)
 
 
 def _read_member(fields: wire.Fields, genesis: str) -> Member:

@@ -22,6 +22,7 @@ from agent.roles.order import (
 from agent.roles.role import Kind, Roles
 from agent.roles.servers import describe
 from agent.status.document import RoleStatus
+from agent.users.user import User
 
 MOST_GONE = 16
 """Former members of a role that one order names; the others follow."""
@@ -100,6 +101,7 @@ def compose_order(
     *,
     cleans: Iterable[str] = (),
     interface: str = "",
+    users: Iterable[User] = (),
 ) -> Order:
     """Return the order. `cleans`: the roles of kind servers that let go of former members here."""
     cluster_id = genesis.cluster_id
@@ -142,6 +144,7 @@ def compose_order(
             for node in ledger.servers[role].gone[:MOST_GONE]
         ),
         interface=interface,
+        users=tuple(users),
     )
 
 

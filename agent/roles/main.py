@@ -12,19 +12,16 @@ from systemd import daemon as systemd_daemon
 
 from agent import files
 from agent.control.listener import Listener
-from agent.control.protocol import printable
-from agent.control.stream import read_until, read_user, send
 from agent.errors import ClusterError
 from agent.facts import read_facts
-from agent.roles.order import MAX_ORDER, decode_order, encode_report
 from agent.roles.role_file import read_roles
+from agent.roles.serving import serve
 from agent.roles.supervisor import Supervisor
 from agent.tree import Tree
+from agent.users.userdb_folder import UserdbFolder
 
 FOLDER = Path("/run/cluster-os-roles")
 USER = "clusteros"
-READ_LIMIT = 5.0
-_log = logging.getLogger("roles")
 
 
 def main() -> int:
@@ -37,7 +34,7 @@ def main() -> int:
         print(f"error: {error.message}", file=sys.stderr)
         print(f"hint: {error.hint}", file=sys.stderr)
         return 1
-    supervisor = Supervisor(roles, read_facts(Tree()), FOLDER)
+    supervisor = Supervisor(roles, read_facts(Tree()), FOLDER, UserdbFolder(FOLDER / "homes.conf"))
     handed = systemd_daemon.listen_fds()
     if len(handed) != 1:
         print("error: systemd handed over no socket", file=sys.stderr)
@@ -54,18 +51,3 @@ def main() -> int:
     finally:
         listener.close()
     return 0
-
-
-def serve(connection: socket.socket, supervisor: Supervisor, allowed: set[int]) -> None:
-    """Take one order, and answer with a report. Who may order is the kernel's word (SO_PEERCRED)."""
-    if read_user(connection) not in allowed:
-        return
-    line = read_until(connection, b"\n", limit=MAX_ORDER, time_limit=READ_LIMIT)
-    if not line:
-        return
-    try:
-        report = supervisor.take(decode_order(line))
-    except ClusterError as error:
-        _log.warning("refused an order: %s", printable(error.message))
-        return
-    send(connection, encode_report(report), time_limit=READ_LIMIT)

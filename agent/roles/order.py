@@ -4,7 +4,7 @@
 The agent decides which roles this node has and until when; it runs as a user of its own. The supervisor,
 which is root, renders files, starts and stops units. One line of JSON each way over
 /run/cluster-os-roles/supervisor.sock, then the connection ends: an order, answered by a report. An order
-holds all there is to know, so a lost one is made good by the next. It holds secrets.
+holds all there is to know, so a lost one is made good by the next. It holds secrets, and password hashes.
 
 Times are CLOCK_BOOTTIME, in seconds: the same clock in every process of one boot, and it goes on while the
 machine sleeps.
@@ -21,6 +21,7 @@ from agent.roles.role_file import NAME, SECRET
 from agent.status import schema
 from agent.status.document import NodeId
 from agent.status.schema import Range, Text
+from agent.users.user import User
 
 MAX_ORDER = 4 << 20  # bytes
 MAX_REPORT = 1 << 20
@@ -115,6 +116,7 @@ class Order:
     servers: tuple[ServerGroup, ...] = ()
     gone: tuple[Gone, ...] = ()
     interface: Annotated[str, Text(r"[A-Za-z0-9_.-]{0,15}")] = ""  # of the mesh
+    users: tuple[User, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Runs as root, apart from the agent (clusteros-roles.service). It does as the las
 by itself what time asks for: an agent that is stopped, hung or gone keeps no lease alive. Units of roles with
 a lease are bound to it, so that without it none runs.
 
-Owns the units of roles; their files are those of role_files.py.
+Owns the units of roles; their files are those of role_files.py, and users are those of agent/users/.
 """
 
 import logging
@@ -38,6 +38,8 @@ from agent.roles.plan import (
 )
 from agent.roles.role import Kind, OnChange, Role, Roles
 from agent.roles.role_files import RoleFiles
+from agent.roles.users import UserRecords
+from agent.users.userdb_folder import UserdbFolder
 
 SOON = 1.0
 """Seconds until what failed is looked at again."""
@@ -47,9 +49,9 @@ _log = logging.getLogger("roles")
 
 
 class Supervisor:
-    """`take` gets orders, in any thread; `run` works until `stop`."""
+    """`take` gets orders, in any thread; `run` works until `stop`. Without `userdb` it leaves users alone."""
 
-    def __init__(self, roles: Roles, facts: Facts, folder: Path) -> None:
+    def __init__(self, roles: Roles, facts: Facts, folder: Path, userdb: UserdbFolder | None = None) -> None:
         self._roles = roles
         self._folder = folder
         self._order: Order | None = None
@@ -60,6 +62,7 @@ class Supervisor:
         self._countings: dict[str, Counting] = {}
         self._letting_go = LettingGo()
         self._files = RoleFiles(folder / "secrets", facts)
+        self._users = UserRecords(userdb, systemd.restart) if userdb is not None else None
         self._states: dict[str, RoleState] = {}
         self._quick = QUICK
         self._woken = threading.Event()
@@ -93,6 +96,8 @@ class Supervisor:
     def tick(self, now: float) -> float:
         """Take the next step of every role; return the seconds until the next look."""
         order = self._order
+        if order is not None and self._users is not None:
+            self._users.keep(order.users)
         given = order.roles if order is not None and order.me is not None else ()
         ordered = self._as_remembered() if order is None else {each.name: each for each in given}
         seen = systemd.read_units(unit for role in self._roles.values() for unit in role.units)

@@ -39,6 +39,7 @@ from agent.service.phase import Standing, find_standing
 from agent.service.place import Place
 from agent.service.requests import Request
 from agent.service.telling import Telling
+from agent.service.users import Users
 from agent.service.welcome import Welcome
 from agent.status.document import NodeStatus
 
@@ -86,6 +87,7 @@ class Daemon:
             interface=config.networking.interface,
         )
         self.leader.roles = self.ordering.leading
+        self.users = Users()
         self.operator = Operator(self)
         self.telling = Telling(self)
         self.standing = Standing(Phase.WAITING, "it has just started")
@@ -184,13 +186,14 @@ class Daemon:
         before, self.standing = self.standing, self._find_standing()
         if self.standing.phase is not before.phase:
             self.faults.forget(
-                ["forming", "joining", "admission", "mesh", "contacts", "raft", "duties", "roles"]
+                ["forming", "joining", "admission", "mesh", "contacts", "raft", "duties", "users", "roles"]
             )
         membership, peers = self.membership, self.gossip.peers
         if membership is not None and self.standing.phase is Phase.MEMBER:
             guard("mesh", lambda: done.append(self._keep_mesh(membership, now)))
             guard("raft", lambda: done.append(self._keep_raft(membership, now)))
             guard("duties", lambda: done.append(self.leader.tick(membership, self.consensus, peers, now)))
+            guard("users", lambda: done.append(self._begin_users(membership, now)))
             guard("roles", lambda: done.append(self._order(membership, now)))
         elif self.standing.phase in (Phase.REMOVED, Phase.QUARANTINED):
             guard("mesh", lambda: self._withdraw(now))
@@ -231,6 +234,7 @@ class Daemon:
             return self.ordering.keep(
                 membership,
                 self.leader.holding.held,
+                self.users.open(membership).values(),
                 now,
                 member=True,
                 coming=servers.coming,
@@ -238,6 +242,9 @@ class Daemon:
             )
         finally:
             servers.report = self.ordering.report
+
+    def _begin_users(self, membership: Membership, now: float) -> str:
+        return self.users.begin(membership, self.credential, self.consensus, self.me, now)
 
     def _keep_raft(self, membership: Membership, now: float) -> str:
         said = self.consensus.keep(membership, self.me, self.gossip.peers, now)
@@ -250,7 +257,7 @@ class Daemon:
         self.leader.holding.end()
         if self.membership is not None:
             membership = self.membership
-            self.faults.guard("roles", lambda: self.ordering.keep(membership, (), now, member=False))
+            self.faults.guard("roles", lambda: self.ordering.keep(membership, (), (), now, member=False))
         self.consensus.stop()
         self.meshing.take_down()
 

@@ -10,6 +10,7 @@ from nacl.utils import random
 
 from agent import files
 from agent.cluster import Credential
+from agent.control.protocol import USERS
 from agent.discovery.join_plan import join_port
 from agent.discovery.seeds import parse_seed
 from agent.errors import ClusterError
@@ -47,6 +48,7 @@ class Operator:
             "reset": self._reset,
             "reload": self._reload,
             "support": self._support,
+            **dict.fromkeys(USERS, self._users),
         }
 
     def answer(self, request: Request) -> None:
@@ -154,6 +156,10 @@ class Operator:
             _log.warning("the configuration stays as it was: %s", error.message)
             raise
         request.say("read the configuration anew")
+
+    def _users(self, request: Request) -> None:
+        daemon = self._daemon
+        daemon.users.answer(daemon.membership, request, lambda command: self._commit(request, command))
 
     def _support(self, request: Request) -> None:
         request.answer({"files": collect(self._daemon)})

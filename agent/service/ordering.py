@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tell the supervisor of roles what this node has, and hear from it how that does."""
+"""Tell the supervisor of roles what this node has and who its users are, and hear from it how that does."""
 
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -22,6 +22,7 @@ from agent.service.courier import Courier
 from agent.service.membership import Membership
 from agent.status.document import RoleStatus
 from agent.tree import Tree
+from agent.users.user import User
 
 SAY_AGAIN = 5.0
 """Seconds after which the same order is given again: the supervisor may have been started anew."""
@@ -31,7 +32,7 @@ _SETTLED = {"running"}
 
 
 class Ordering:
-    """The agent's end. Without roles in the image it does nothing."""
+    """The agent's end. Without roles in the image and without the supervisor's socket it does nothing."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class Ordering:
         self._obstacles: dict[str, str] = {}
         self._conflicts: dict[str, str] = {}  # roles that this node has not, as it has others
         self._secrets: dict[str, tuple[int, bytes]] = {}  # name -> version, bytes
-        self._courier = Courier(path, changed) if roles else None
+        self._courier = Courier(path, changed) if roles or path.exists() else None
         if roles:
             facts, marks = read_facts(Tree()), set(labels)
             for role in roles.values():
@@ -77,13 +78,14 @@ class Ordering:
         self,
         membership: Membership,
         held: Collection[tuple[str, int, float]],
+        users: Iterable[User],
         now: float,
         *,
         member: bool,
         coming: Collection[str] = (),
         fresh: bool = False,
     ) -> str:
-        """Order what is this node's; return what changed, empty for nothing. Not a `member`: no role.
+        """Order what is this node's; return what changed, empty for nothing. No `member`: no role, no user.
 
         `coming`: the roles of kind servers for which it is going to be chosen. `fresh`: the ledger has all
         that was committed when this node started.
@@ -107,6 +109,7 @@ class Ordering:
             self._open_secrets(ledger),
             cleans=[role for role, _, _ in held],
             interface=self._interface,
+            users=users if member else (),
         )
         settled = self.report is not None and all(each.state in _SETTLED for each in self.report.roles)
         if order != self._said or now >= self._said_at + (SAY_AGAIN if settled else LOOK_AGAIN):

@@ -49,5 +49,6 @@ def describe_ledger(ledger: Ledger) -> dict[str, Any]:
             role: {"holder": lease.holder, "epoch": lease.epoch, "renewal": lease.renewal}
             for role, lease in bare.leases.items()
         },
+        "users": {name: account.user.uid for name, account in bare.users.items()},
         "secrets": {name: secret.version for name, secret in ledger.secrets.items()},
     }

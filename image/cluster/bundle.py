@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle of a cluster: the folder clusters/NAME with cluster.yaml and secret.json. Owns these files.
+"""The bundle of a cluster: clusters/NAME with cluster.yaml, secret.json and users.yaml. Owns these files.
 
 A bundle appears complete or not at all, is for its owner alone (0700), and is never overwritten.
 """
@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from base64 import b32encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,15 @@ from agent import files
 from agent.errors import ClusterError
 from agent.identity import identity_of_seed
 from agent.membership.rules import PLAN
+from agent.users import user_file
+from agent.users.user import User, size
 from image.cluster.plan_file import Plan, decode_plan, encode_plan
 from image.cluster.secret_file import Secrets, decode_secrets, encode_secrets
 
 PLAN_FILE = "cluster.yaml"
 SECRET_FILE = "secret.json"  # noqa: S105  a name
+MAX_USERS = 128 << 10
+"""Bytes of users in a credential; more of them come later, by `node-agent users set`."""
 _HINT_PATH = "check the path, its permissions, and whether the disk is full"
 
 
@@ -33,6 +37,7 @@ class Bundle:
     folder: Path
     plan: Plan
     secrets: Secrets
+    users: tuple[User, ...] = field(default=(), repr=False)
 
 
 def create(clusters: Path, values: Mapping[str, Any]) -> Bundle:
@@ -55,6 +60,7 @@ def create(clusters: Path, values: Mapping[str, Any]) -> Bundle:
     try:
         write(new / PLAN_FILE, encode_plan(plan).encode(), mode=0o644)
         write(new / SECRET_FILE, encode_secrets(secrets), mode=0o600)
+        write(new / user_file.NAME, user_file.TEMPLATE.encode(), mode=0o600)
         new.rename(folder)
     except OSError as error:
         if folder.exists():
@@ -78,8 +84,10 @@ def load(clusters: Path, name: str) -> Bundle:
         there = ", ".join(names(clusters))
         hint = f"there are: {there}" if there else "make one: ./build.py cluster new NAME"
         raise ClusterError(f"there is no cluster {name!r} in {clusters}", hint=hint)
-    plan = decode_plan(_read(folder / PLAN_FILE, secret=False), str(folder / PLAN_FILE))
-    secrets = decode_secrets(_read(folder / SECRET_FILE, secret=True), str(folder / SECRET_FILE))
+    plan = decode_plan(_read(folder / PLAN_FILE), str(folder / PLAN_FILE))
+    secrets = decode_secrets(
+        _read(folder / SECRET_FILE, remedy="plan a new cluster"), str(folder / SECRET_FILE)
+    )
     operator_key = identity_of_seed(secrets.operator_seed).public_key
     if (plan.cluster_id, plan.operator_key) != (secrets.cluster_id, operator_key):
         raise ClusterError(
@@ -91,7 +99,7 @@ def load(clusters: Path, name: str) -> Bundle:
             f"{folder / PLAN_FILE}: name: must be {name}, as the folder is",
             hint="the name of a cluster does not change: a new one is made by ./build.py cluster new NAME",
         )
-    return Bundle(folder, plan, secrets)
+    return Bundle(folder, plan, secrets, _read_users(folder / user_file.NAME))
 
 
 def names(clusters: Path) -> list[str]:
@@ -107,7 +115,21 @@ def write(path: Path, data: bytes, *, mode: int) -> None:
         raise ClusterError(error.message, hint=_HINT_PATH) from None
 
 
-def _read(path: Path, *, secret: bool) -> bytes:
+def _read_users(path: Path) -> tuple[User, ...]:
+    """Return the users of the file; a bundle without it has none."""
+    if not path.exists():
+        return ()
+    users = user_file.decode_users(_read(path, remedy="give its users new passwords"), str(path))
+    if (total := sum(map(size, users))) > MAX_USERS:
+        raise ClusterError(
+            f"{path}: the users have {total} bytes; at most {MAX_USERS} go into a credential",
+            hint="let the cluster begin with fewer, and set all of them then: node-agent users set FILE",
+        )
+    return users
+
+
+def _read(path: Path, *, remedy: str = "") -> bytes:
+    """Return the content; `remedy` is what to do when others could read it, empty: they may."""
     try:
         with path.open("rb") as content:
             mode = os.fstat(content.fileno()).st_mode
@@ -116,10 +138,10 @@ def _read(path: Path, *, secret: bool) -> bytes:
         raise ClusterError(f"{path} is missing", hint="restore it from your backup") from None
     except OSError as error:
         raise _cannot("read", path, error) from None
-    if secret and mode & 0o077:
+    if remedy and mode & 0o077:
         raise ClusterError(
             f"{path} can be read by other users",
-            hint=f"chmod 600 {path}; if anybody read it, plan a new cluster",
+            hint=f"chmod 600 {path}; if anybody read it, {remedy}",
         )
     return data
 

@@ -11,6 +11,7 @@ from agent.cluster import Credential
 from agent.errors import ClusterError
 from agent.identity import identity_of_seed
 from agent.membership.credential import NAME, encode
+from agent.users import user_file
 from image.cluster import bundle as bundles
 from image.cluster.bundle import Bundle
 from image.cluster.issue import encode_for_esp, issue
@@ -25,6 +26,7 @@ _PLAIN, _FOUNDER, _TOKEN = NAME, "founder.join", "token.join"
 _FILES = {
     bundles.PLAN_FILE: "the plan; public",
     bundles.SECRET_FILE: "SECRET: the operator's key and the gossip key; keep a backup",
+    user_file.NAME: "SECRET: the users, with hashes of passwords",
     _PLAIN: "SECRET: the join credential of each machine",
     _FOUNDER: "SECRET: the founding medium, for one machine",
     _TOKEN: "SECRET: a join credential that ends",
@@ -111,6 +113,8 @@ def _show_bundle(bundle: Bundle) -> None:
     print(f"  id           {plan.cluster_id}")
     print(f"  operator     {identity_of_seed(bundle.secrets.operator_seed).fingerprint}")
     print(f"  mesh         {plan.ipv4_range}")
+    if bundle.users:
+        print(f"  users        {' '.join(user.name for user in bundle.users)}")
     for label, entries in (("allowlist", plan.allowlist), ("seeds", plan.seeds), ("srv", (plan.srv,))):
         if entries and entries[0]:
             print(f"  {label:<12} {' '.join(map(str, entries))}")

@@ -44,6 +44,7 @@ def issue(bundle: Bundle, *, founder: bool = False, expires: int | None = None) 
         ipv4_range=plan.ipv4_range,
         seeds=plan.seeds,
         srv=plan.srv,
+        users=bundle.users,
     )
 
 

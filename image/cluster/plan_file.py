@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from agent import rule
+from agent import rule, strictyaml
 from agent.cluster import Policy
 from agent.errors import ClusterError
 from agent.membership import rules
@@ -66,16 +64,6 @@ class Plan:
     srv: str | None
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as JSON has it: a key that comes twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        found = super().construct_mapping(node, deep=deep)
-        if len(found) != len(node.value):
-            raise yaml.constructor.ConstructorError(None, None, "a key comes twice", node.start_mark)
-        return found
-
-
 def check_options(values: Mapping[str, object]) -> dict[str, Any]:
     """Return what `values` hold, the options of `cluster new` by their keys in cluster.yaml.
 
@@ -121,7 +109,7 @@ def decode_plan(data: bytes, where: str) -> Plan:
 
     Raises ClusterError with all that is wrong, a line each with key and allowed values.
     """
-    content = _parse(data, where)
+    content = strictyaml.parse(data, where, most=MAX_BYTES, hint=_HINT)
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is int and version > VERSION:
         raise ClusterError(
@@ -134,16 +122,3 @@ def decode_plan(data: bytes, where: str) -> Plan:
     rule.refuse(where, errors, _HINT)
     del found["version"]
     return Plan(**found)
-
-
-def _parse(data: bytes, where: str) -> object:
-    if len(data) > MAX_BYTES:
-        raise ClusterError(f"{where}: a plan has at most {MAX_BYTES} bytes", hint=_HINT)
-    try:
-        # `_Loader` is a SafeLoader.
-        return yaml.load(data, _Loader)  # noqa: S506
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        problem = getattr(error, "problem", None) or "cannot be read"
-        raise ClusterError(f"{where}: {line}not YAML: {problem}", hint=_HINT) from None

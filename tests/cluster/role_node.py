@@ -17,11 +17,12 @@ from pathlib import Path
 from agent.control.listener import Listener
 from agent.facts import read_facts
 from agent.roles import supervisor as supervisors
-from agent.roles.main import serve
 from agent.roles.plan import Unit
 from agent.roles.role_file import read_roles
+from agent.roles.serving import serve
 from agent.roles.supervisor import Supervisor
 from agent.tree import Tree
+from agent.users.userdb_folder import UserdbFolder
 
 
 class Recorder:
@@ -68,7 +69,8 @@ def main(roles: Path, folder: Path, configuration: Path, path: Path) -> None:
     """Run until it is killed."""
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
     vars(supervisors)["systemd"] = Recorder(folder, configuration)
-    supervisor = Supervisor(read_roles(roles), read_facts(Tree()), folder)
+    userdb = UserdbFolder(folder / "homes.conf", folder / "userdb")
+    supervisor = Supervisor(read_roles(roles), read_facts(Tree()), folder, userdb)
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(str(path))
