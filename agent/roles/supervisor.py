@@ -40,7 +40,7 @@ from agent.roles.role_files import RoleFiles
 SOON = 1.0
 """Seconds until what failed is looked at again."""
 CALM, QUICK, SLOW = 5.0, 0.2, 2.0
-"""Seconds between two looks: while all is as it should be; while something is under way, at first and at last."""
+"""Seconds between two looks: while all is as it should be; while something is under way, first and last."""
 _log = logging.getLogger("roles")
 
 
