@@ -12,6 +12,7 @@ import pytest
 
 from agent.control.listener import Listener
 from agent.copies.adopt import MARKER, adopt
+from agent.copies.duty import Duty
 from agent.copies.follow import Follower
 from agent.copies.followed import Followed
 from agent.copies.keeper import Keeper
@@ -67,9 +68,9 @@ class Holder:
     """A machine that holds the role, in a thread."""
 
     def __init__(self, followed: Followed, hosts: tuple[str, ...]) -> None:
-        self.told: list[str] = []
+        self.ready = threading.Event()
         self.error: ClusterError | None = None
-        self.follower = Follower(followed, self.told.append)
+        self.follower = Follower(followed, self.ready.set)
         self.follower.set_hosts(hosts)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -81,7 +82,7 @@ class Holder:
             self.error = error
 
     def wait_ready(self) -> None:
-        wait_until(lambda: "READY=1" in self.told)
+        assert self.ready.wait(LIMIT)
 
     def stop(self) -> None:
         self.follower.stop()
@@ -177,13 +178,14 @@ def test_a_voter_that_is_away_holds_up_nobody_and_catches_up(
 
 
 def test_it_does_not_begin_before_a_majority_answers(
-    voters: list[Voter], hosts: tuple[str, ...], first: Followed
+    voters: list[Voter], hosts: tuple[str, ...], first: Followed, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     voters[1].stop()
     voters[2].stop()
     holder = Holder(first, hosts)
-    wait_until(lambda: any("1 of 3 voters answer" in text for text in holder.told))
-    assert "READY=1" not in holder.told
+    wait_until(lambda: "1 of 3 voters answer" in caplog.text)
+    assert not holder.ready.is_set()
     voters[1].start()
     holder.wait_ready()
     holder.stop()
@@ -306,3 +308,29 @@ def test_what_a_keeper_knows_survives_it(voters: list[Voter], first: Followed, t
     assert Store(tmp_path / "voter1").about == voters[0].store.about
     (tmp_path / "voter1/about.json").write_bytes(b"\0" * 40)
     assert Store(tmp_path / "voter1").about.version == Version(0, 0)
+
+
+def test_what_is_wanted_is_followed_as_long_as_it_is_wanted(
+    voters: list[Voter], hosts: tuple[str, ...], first: Followed, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "ready").write_text("0\n")
+    duty = Duty(run, first, hosts)
+    thread = threading.Thread(target=duty.run, daemon=True)
+    thread.start()
+    wait_until(lambda: not (run / "ready").exists())
+    (run / "wanted").write_text("4\n")
+    wait_until(lambda: (run / "ready").exists() and (run / "ready").read_text() == "4\n")
+    write(first, "job_state", b"in epoch 4")
+    (run / "wanted").unlink()
+    wait_until(lambda: not (run / "ready").exists())
+    assert [voter.read("job_state") for voter in voters] == [b"in epoch 4"] * 3
+    # An epoch that is over is never ready.
+    (run / "wanted").write_text("3\n")
+    wait_until(lambda: "epoch 3" in {thread.name for thread in threading.enumerate()})
+    wait_until(lambda: "epoch 3" not in {thread.name for thread in threading.enumerate()})
+    assert not (run / "ready").exists()
+    duty.stop()
+    thread.join(LIMIT)
+    assert not thread.is_alive()

@@ -59,6 +59,7 @@ def test_the_thread_that_saves_waits_for_a_second_and_no_other_is_deceived(
     argv = tools.command(["tcc", "-shared", "-nostdlib", "-Wall", "-Werror", "-o", library])
     subprocess.run([*argv, str(FOLDER / "prompt-saves.c")], check=True, capture_output=True)
     code = f"""
+import ctypes
 difftime = ctypes.CDLL({str(library)!r}).difftime
 difftime.restype, difftime.argtypes = ctypes.c_double, [ctypes.c_long, ctypes.c_long]
 cases = (10, 10), (11, 10), (14, 10), (15, 10), (99, 10), (10, 99)

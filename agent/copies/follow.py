@@ -25,15 +25,11 @@ _log = logging.getLogger("copies")
 
 
 class Follower:
-    """`notify` tells systemd (sd_notify(3)). All but `stop` and `set_hosts` is for one thread."""
+    """`ready` is called when the newest state is here. All but `stop` and `set_hosts` is for one thread."""
 
-    def __init__(
-        self,
-        followed: Followed,
-        notify: Callable[[str], object],
-    ) -> None:
+    def __init__(self, followed: Followed, ready: Callable[[], object]) -> None:
         self._followed = followed
-        self._notify = notify
+        self._ready = ready
         self._hosts: tuple[str, ...] = ()
         self._senders: dict[str, Sender] = {}
         self._stopping = threading.Event()
@@ -54,7 +50,7 @@ class Follower:
         if not self._take_over():
             return
         pause = 0.0
-        self._notify("READY=1")
+        self._ready()
         while not self._stopping.wait(pause):
             pause = self._look()
         # What the role wrote while it stopped.
@@ -73,7 +69,6 @@ class Follower:
             if what != said:
                 said = what
                 _log.info("%s", what)
-                self._notify(f"STATUS={what}")
 
         while not self._stopping.is_set():
             newest = adopt(self._followed, self._hosts, say)
@@ -115,4 +110,3 @@ class Follower:
             self._late = late
             text = "most voters lack what changed" if late else "most voters have what changed"
             (_log.warning if late else _log.info)("%s", text)
-            self._notify(f"STATUS={text}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A role's state, as its holder has it: a frozen record, no behaviour."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 
@@ -14,3 +14,7 @@ class Followed:
     epoch: int
     port: int
     secret: bytes = field(repr=False)
+
+    def under(self, epoch: int) -> "Followed":
+        """Return the same under another lease."""
+        return replace(self, epoch=epoch)

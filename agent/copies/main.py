@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two programs: `clusteros-copies keep` on each member, `clusteros-copies follow` beside the role itself.
+"""`clusteros-copies FILE`: keep a copy of a role's state for its holder, and follow the state when it is here.
 
-Both get the role's secret as the systemd credential `key`, and what there is to know from a file of the role,
-which is read again at SIGHUP (`follow`).
+One process for both, which runs as the user of the role: a new holder must not wait for a program to start.
+`FILE` says what there is to know, and the systemd credential `key` is the role's secret. What clusteros-follow
+asks for, and is answered, are files in $RUNTIME_DIRECTORY: `wanted` has the epoch under which the role is to
+start here, `ready` the epoch under which its state is here.
 """
 
 import json
@@ -11,7 +13,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,48 +21,39 @@ from systemd import daemon as systemd_daemon
 
 from agent.control.listener import Listener
 from agent.copies import proof
-from agent.copies.follow import Follower
+from agent.copies.duty import Duty
 from agent.copies.followed import Followed
 from agent.copies.keeper import Keeper
 from agent.copies.store import Store
-from agent.copies.version import Number
 from agent.errors import ClusterError
-from agent.roles.order import Ipv4
 from agent.status import schema
 from agent.status.schema import Range, Text
 
 HINT = "it is written by the supervisor of roles: see systemctl status clusteros-roles"
-Port = Annotated[int, Range(1, 65535)]
+Folder = Annotated[str, Text(r"/var/lib(/[A-Za-z0-9][A-Za-z0-9._-]*)+")]
+Ipv4 = Annotated[str, Text(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")]
 
 
 @dataclass(frozen=True)
-class Following:
-    """What `follow` has to know."""
+class Settings:
+    """What there is to know."""
 
-    epoch: Number
-    folder: Annotated[str, Text(r"/var/lib(/[A-Za-z0-9][A-Za-z0-9._-]*)+")]
-    ignored: tuple[Annotated[str, Text(r"[A-Za-z0-9._*?-]{1,64}")], ...]
-    port: Port
-    hosts: tuple[Ipv4, ...]  # of the voters
-
-
-@dataclass(frozen=True)
-class Keeping:
-    """What `keep` has to know."""
-
-    host: Ipv4  # of this machine
-    port: Port
-    folder: Annotated[str, Text(r"/var/lib(/[A-Za-z0-9][A-Za-z0-9._-]*)+")]
+    host: Ipv4  # of this machine, on the mesh
+    port: Annotated[int, Range(1, 65535)]  # the same on each
+    copy: Folder
+    state: Folder
+    ignored: tuple[Annotated[str, Text(r"[A-Za-z0-9._*?-]{1,64}")], ...]  # patterns of file names
+    voters: tuple[Ipv4, ...]
 
 
 def main(arguments: list[str]) -> int:
-    """Run `keep FILE` or `follow FILE` until SIGTERM. Returns the exit status."""
+    """Run until SIGTERM. Returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    programs: dict[str, Callable[[Path, bytes], None]] = {"keep": keep, "follow": follow}
     try:
-        if len(arguments) != 2 or arguments[0] not in programs:
-            raise ClusterError("usage: clusteros-copies keep|follow FILE", hint="it is started by its unit")
-        programs[arguments[0]](Path(arguments[1]), _read_secret())
+        if len(arguments) != 1:
+            raise ClusterError("usage: clusteros-copies FILE", hint="it is started by its unit")
+        path = Path(arguments[0])
+        _run(schema.decode(Settings, _read(path), str(path)), _read_secret())
     except ClusterError as error:
         print(f"error: {error.message}", file=sys.stderr)
         print(f"hint: {error.hint}", file=sys.stderr)
@@ -69,9 +61,20 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def keep(path: Path, secret: bytes) -> None:
-    """Keep a copy for the holder of the role."""
-    settings = schema.decode(Keeping, _read(path), str(path))
+def _run(settings: Settings, secret: bytes) -> None:
+    listener = Listener(_listen(settings), Keeper(Store(Path(settings.copy)), secret).serve, name="copies")
+    followed = Followed(Path(settings.state), settings.ignored, 0, settings.port, secret)
+    duty = Duty(Path(os.environ["RUNTIME_DIRECTORY"]), followed, settings.voters)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: duty.stop())
+    systemd_daemon.notify("READY=1")
+    try:
+        duty.run()
+    finally:
+        listener.close()
+
+
+def _listen(settings: Settings) -> socket.socket:
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -83,27 +86,7 @@ def keep(path: Path, secret: bytes) -> None:
             f"cannot listen at {settings.host} port {settings.port}: {error.strerror or error}",
             hint="see that the mesh is up and the port is free: ip addr; ss -tlnp",
         ) from None
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
-    listener = Listener(listening, Keeper(Store(Path(settings.folder)), secret).serve, name="copies")
-    systemd_daemon.notify("READY=1")
-    signal.sigwait((signal.SIGTERM, signal.SIGINT))
-    listener.close()
-
-
-def follow(path: Path, secret: bytes) -> None:
-    """Bring the newest state here, say that it is there, and copy what changes to the voters."""
-    read = schema.decode(Following, _read(path), str(path))
-    followed = Followed(Path(read.folder), read.ignored, read.epoch, read.port, secret)
-    follower = Follower(followed, systemd_daemon.notify)
-    follower.set_hosts(read.hosts)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: follower.stop())
-
-    def reread(*_: object) -> None:
-        follower.set_hosts(schema.decode(Following, _read(path), str(path)).hosts)
-
-    signal.signal(signal.SIGHUP, reread)
-    follower.run()
+    return listening
 
 
 def _read(path: Path) -> object:
