@@ -191,9 +191,7 @@ def test_each_unit_gets_the_secrets_it_needs_and_no_other() -> None:
 
 def test_the_state_that_is_followed_is_what_the_copies_are_kept_of() -> None:
     roles = OVERLAY / "cluster-os/roles"
-    follow = (roles / "jupyterhub/follow.json.j2").read_text()
-    keep = (roles / "jupyterhub-copies/keep.json.j2").read_text()
-    assert '"port": 6821' in follow
-    assert '"port": 6821' in keep
+    copies = (roles / "jupyterhub-copies/copies.json.j2").read_text()
+    assert '"state": "/var/lib/clusteros-jupyterhub-snapshots"' in copies
     names = {secret.name for secret in read_role(roles / "jupyterhub-copies").secrets}
     assert names == {"jupyterhub/state"}

@@ -215,7 +215,7 @@ def test_the_templates_of_all_roles_render() -> None:
         found = read_role(folder)
         holders: list[dict[str, object]] = [
             {"role": name, "hostname": "n-abcdefghij", "node_id": NODES[0], "address": "fd00::7", "epoch": 1}
-            for name in ("slurm-controller", "coordinator")
+            for name in ("slurm-controller", "jupyterhub", "coordinator")
         ]
         group = ServerGroup("k3s-server", 1, NODES[0], begun=False, address="fd00::8", nodes=())
         given = encode_order(replace(order(), servers=(group,))).replace(b'"holders": []', _json(holders))
