@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`clusteros-copies FILE`: keep a copy of a role's state for its holder, and follow the state when it is here.
+"""`clusteros-copies FILE`: keep a copy of a role's state for its holder, and follow it when it is here.
 
 One process for both, which runs as the user of the role: a new holder must not wait for a program to start.
-`FILE` says what there is to know, and the systemd credential `key` is the role's secret. What clusteros-follow
+`FILE` says what there is to know; the systemd credential `key` is the role's secret. What clusteros-follow
 asks for, and is answered, are files in $RUNTIME_DIRECTORY: `wanted` has the epoch under which the role is to
 start here, `ready` the epoch under which its state is here.
 """
