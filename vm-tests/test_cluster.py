@@ -159,6 +159,7 @@ def test_users_of_the_bundle_are_the_same_on_every_machine(trio: list[Machine]) 
         assert not logs_in(machine, "alice", RIGHT), "it has no password"
 
 
+@pytest.mark.full
 def test_who_is_added_logs_in_everywhere_with_the_right_password_and_is_gone_when_removed(
     trio: list[Machine],
 ) -> None:
