@@ -173,7 +173,7 @@ def test_set_makes_the_users_just_those_of_the_file(heap: Machines, records: dic
     path = heap[1].folder / "users.yaml"
     path.write_text(yaml.safe_dump({"version": 1, "users": [MAPS["bob"], MAPS["alice"]]}))
     done = heap[1].command("users", "set", str(path), "--yes")
-    assert done.stdout == "users: set bob; removed carol\n", done.stderr
+    assert done.stdout == "users: set bob, removed carol\n", done.stderr
     for number in (1, 2, 3):
         records[number].wait("alice", "bob")
     assert heap[1].command("users", "set", str(path), "--yes").stdout == "users: nothing changes\n"
