@@ -7,12 +7,14 @@ Standard library only: used before anything is installed.
 from pathlib import Path
 
 _FOLDER = "image/python"
-_ALL, _BUILDER = "node", "builder"
+_ALL = "node"
+_OF_NO_IMAGE = ("browser", "builder")
 
 
 def list_requirements(project: Path) -> dict[str, Path]:
     """Return the files of requirements for images by name: `node`, and profiles that have one."""
-    return {file.stem: file for file in sorted((project / _FOLDER).glob("*.txt")) if file.stem != _BUILDER}
+    files = sorted((project / _FOLDER).glob("*.txt"))
+    return {file.stem: file for file in files if file.stem not in _OF_NO_IMAGE}
 
 
 def choose_requirements(project: Path, profile: str) -> dict[str, Path]:

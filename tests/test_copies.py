@@ -70,8 +70,7 @@ class Holder:
     def __init__(self, followed: Followed, hosts: tuple[str, ...]) -> None:
         self.ready = threading.Event()
         self.error: ClusterError | None = None
-        self.follower = Follower(followed, self.ready.set)
-        self.follower.set_hosts(hosts)
+        self.follower = Follower(followed, hosts, self.ready.set)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -253,7 +252,9 @@ def test_a_voter_that_joins_gets_everything(
     write(first, "job_state", b"one")
     wait_until(lambda: voters[0].read("job_state") == b"one")
     assert voters[1].read("job_state") is None
-    holder.follower.set_hosts(hosts)
+    # Under the same lease: the program is started anew when the voters change.
+    holder.stop()
+    holder = Holder(first, hosts)
     wait_until(lambda: all(voter.read("job_state") == b"one" for voter in voters))
     holder.stop()
 

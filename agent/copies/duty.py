@@ -47,8 +47,7 @@ class Duty:
 
     def _follow(self, epoch: int) -> None:
         """Follow under one epoch, as long as it is the one that is wanted."""
-        follower = Follower(self._followed.under(epoch), lambda: self._tell(epoch))
-        follower.set_hosts(self._voters)
+        follower = Follower(self._followed.under(epoch), self._voters, lambda: self._tell(epoch))
         failed = threading.Event()
 
         def work() -> None:

@@ -25,21 +25,17 @@ _log = logging.getLogger("copies")
 
 
 class Follower:
-    """`ready` is called when the newest state is here. All but `stop` and `set_hosts` is for one thread."""
+    """`ready` is called when the newest state is here. All but `stop` is for one thread."""
 
-    def __init__(self, followed: Followed, ready: Callable[[], object]) -> None:
+    def __init__(self, followed: Followed, voters: Sequence[str], ready: Callable[[], object]) -> None:
         self._followed = followed
         self._ready = ready
-        self._hosts: tuple[str, ...] = ()
-        self._senders: dict[str, Sender] = {}
+        self._voters = voters
+        self._senders: tuple[Sender, ...] = ()
         self._stopping = threading.Event()
         self._number = 0
         self._numbers = threading.Lock()
         self._late = False
-
-    def set_hosts(self, hosts: Sequence[str]) -> None:
-        """Say who the voters are from now on."""
-        self._hosts = tuple(hosts)
 
     def stop(self) -> None:
         """Make `run` return."""
@@ -49,6 +45,7 @@ class Follower:
         """Take over, then follow, until `stop`. ClusterError: this epoch is over, or a copy is damaged."""
         if not self._take_over():
             return
+        self._senders = tuple(Sender(self._followed, host, self._next) for host in self._voters)
         pause = 0.0
         self._ready()
         while not self._stopping.wait(pause):
@@ -56,9 +53,9 @@ class Follower:
         # What the role wrote while it stopped.
         self._look()
         until = time.monotonic() + FLUSH
-        even = sum(sender.wait_even(until) for sender in self._senders.values())
+        even = sum(sender.wait_even(until) for sender in self._senders)
         _log.info("ends; %d of %d voters have all", even, len(self._senders))
-        for sender in self._senders.values():
+        for sender in self._senders:
             sender.end()
 
     def _take_over(self) -> bool:
@@ -71,7 +68,7 @@ class Follower:
                 _log.info("%s", what)
 
         while not self._stopping.is_set():
-            newest = adopt(self._followed, self._hosts, say)
+            newest = adopt(self._followed, self._voters, say)
             if newest is not None:
                 # Later than whatever an earlier run of this epoch has sent, also to who did not answer.
                 known = newest.number if newest.epoch == self._followed.epoch else 0
@@ -83,20 +80,11 @@ class Follower:
     def _look(self) -> float:
         """Show the senders what there is; return for how long not to look again."""
         began = time.monotonic()
-        self._match_senders()
         now = scan(self._followed.folder, self._followed.ignored)
-        for sender in self._senders.values():
+        for sender in self._senders:
             sender.show(now)
         self._report(began)
         return max(PERIOD, (time.monotonic() - began) / SHARE)
-
-    def _match_senders(self) -> None:
-        hosts = self._hosts
-        for host in self._senders.keys() - set(hosts):
-            self._senders.pop(host).end()
-        for host in hosts:
-            if host not in self._senders:
-                self._senders[host] = Sender(self._followed, host, self._next)
 
     def _next(self) -> Version:
         with self._numbers:
@@ -104,7 +92,7 @@ class Follower:
             return Version(self._followed.epoch, self._number)
 
     def _report(self, now: float) -> None:
-        behind = sorted(sender.behind(now) for sender in self._senders.values())
+        behind = sorted(sender.behind(now) for sender in self._senders)
         late = bool(behind) and behind[len(behind) // 2] > LATE
         if late != self._late:
             self._late = late
