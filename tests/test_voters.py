@@ -17,6 +17,7 @@ READY = Presence(True, 0.0, voter=True)
 DEAD = Presence(False, 0.0, voter=False)
 JUST_DEAD = Presence(False, NOW - 10, voter=False)
 JUST_ALIVE = Presence(True, NOW - 10, voter=False)
+NEW = Presence(True, NOW - 3, voter=False)
 
 
 @dataclass(frozen=True)
@@ -177,9 +178,15 @@ def test_nothing_is_changed_when_too_few_are_alive() -> None:
     assert "too few of the others are alive" in plan.reason
 
 
-def test_a_node_has_to_be_there_for_a_while_before_it_gets_a_vote() -> None:
-    assert cluster(3, "a", b=JUST_ALIVE).plan().step is None
-    assert cluster(4, "a", b=JUST_ALIVE).plan().step == Step("name", "c")
+def test_a_node_has_to_be_there_for_some_seconds_before_it_gets_a_vote() -> None:
+    assert cluster(3, "a", b=NEW).plan().step is None
+    assert cluster(4, "a", b=NEW).plan().step == Step("name", "c")
+    assert cluster(3, "a", b=JUST_ALIVE).plan().step == Step("name", "b")
+
+
+def test_a_node_has_to_be_there_for_longer_before_it_takes_the_place_of_another() -> None:
+    assert cluster(4, "abc", b=DEAD, d=JUST_ALIVE).plan().step is None
+    assert cluster(4, "abc", b=DEAD).plan().step == Step("unname", "b")
 
 
 def test_a_new_voter_is_on_a_machine_of_its_own_if_there_is_one() -> None:
@@ -230,7 +237,7 @@ def test_a_leader_plans_only_when_it_has_all_that_was_committed() -> None:
     assert plan_voters(found.ledger, status, found.presence, me="a", now=NOW).step is None
 
 
-PRESENCE = st.sampled_from([ALIVE, READY, DEAD, JUST_DEAD, JUST_ALIVE])
+PRESENCE = st.sampled_from([ALIVE, READY, DEAD, JUST_DEAD, JUST_ALIVE, NEW])
 
 
 @st.composite
@@ -268,10 +275,11 @@ def test_the_steps_always_end_and_never_break_the_quorum(found: Cluster) -> None
     # As many as can be had: who is alive and settled or has a vote, and one that is dead if none is spare.
     limits = Limits()
     dead = [n for n in named if not presence[n].alive and NOW - presence[n].since > limits.grace]
+    there = limits.joined if len(named) < last.ledger.wanted_voters else limits.settled
     spare = [
         n
         for n in last.ledger.members
-        if n not in named and presence[n].alive and NOW - presence[n].since >= limits.settled
+        if n not in named and presence[n].alive and NOW - presence[n].since >= there
     ]
     can_be = len(named) - len(dead) + len(spare) + min(1, len(dead))
     most = min(last.ledger.wanted_voters, can_be)

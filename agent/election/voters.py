@@ -41,7 +41,8 @@ class Limits:
     grace: float = (
         300.0  # a voter may be away so long, for an update or a cable, before another takes its place
     )
-    settled: float = 30.0  # a node has to be there so long before it gets a vote
+    settled: float = 30.0  # a node has to be there so long before it takes another's place
+    joined: float = 5.0  # or before it fills one that is empty: a lone voter's loss is everybody's
 
 
 @dataclass(frozen=True)
@@ -183,10 +184,12 @@ class _Voters:
     def _spare(self) -> list[str]:
         """The members that could get a vote, the best first: on a machine of its own, long a member."""
         taken = {self._ledger.members[node].hardware for node in self._named if node in self._ledger.members}
+        limits = self._limits
+        there = limits.joined if len(self._named) < self._ledger.wanted_voters else limits.settled
         settled = [
             member
             for node, member in self._ledger.members.items()
-            if node not in self._named and self._alive(node) and self._away(node) >= self._limits.settled
+            if node not in self._named and self._alive(node) and self._away(node) >= there
         ]
         ranked = sorted(settled, key=lambda member: (member.hardware in taken, member.number, member.node_id))
         return [member.node_id for member in ranked]

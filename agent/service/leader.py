@@ -40,7 +40,11 @@ class Leader:
         ttl = float(config.lease)
         self._times = leases.LeaseTimes(ttl, stop_margin=ttl / 4, grant_margin=ttl / 24)
         grace = float(config.voter_grace)
-        self._limits = voters.Limits(grace=grace, settled=min(grace, voters.LIMITS.settled))
+        self._limits = voters.Limits(
+            grace=grace,
+            settled=min(grace, voters.LIMITS.settled),
+            joined=min(grace, voters.LIMITS.joined),
+        )
         self._seen: dict[str, leases.Seen] = {}
         self._under_way: dict[str, float] = {}
         self._idle: dict[str, float] = {}  # who is alive and does not vote, and since when

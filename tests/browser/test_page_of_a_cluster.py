@@ -12,7 +12,7 @@ from harness.browser import PATIENCE, Complaints, find_barriers, open_page, run_
 from tests.cluster.bundle import encode, make_credential
 from tests.cluster.machines import Machine, Machines, wait_formed
 from tests.cluster.observed import wait_holder
-from tests.cluster.watching import LIMIT, wait_status
+from tests.cluster.watching import LIMIT, wait_status, wait_voters
 
 expect.set_options(timeout=LIMIT * 1000)
 
@@ -21,6 +21,7 @@ expect.set_options(timeout=LIMIT * 1000)
 def cluster(heap: Machines) -> list[Machine]:
     machines = heap.start(3, encode(make_credential(3)))
     wait_formed(machines)
+    wait_voters(machines)
     return machines
 
 

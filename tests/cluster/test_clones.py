@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.bundle import encode, make_credential
 from tests.cluster.machines import Machine, Machines, wait_formed
-from tests.cluster.watching import peers_of, wait_led, wait_members, wait_phase, wait_status
+from tests.cluster.watching import peers_of, wait_led, wait_members, wait_phase, wait_status, wait_voters
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +16,7 @@ def founders(heap: Machines) -> Iterator[list[Machine]]:
     """The cluster of this file: machines 1 to 3."""
     found = heap.start(3, encode(make_credential(3)))
     wait_formed(found)
+    wait_voters(found)
     yield found
 
 

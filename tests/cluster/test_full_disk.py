@@ -22,6 +22,7 @@ from tests.cluster.observed import (
     wait_alive,
     wait_leader,
 )
+from tests.cluster.watching import wait_voters
 
 pytestmark = pytest.mark.full
 
@@ -46,6 +47,7 @@ def cluster(heap: Machines) -> Iterator[list[Machine]]:
             mounted.append(machine.state)
             shutil.copytree(content, machine.state, dirs_exist_ok=True)
         wait_formed(heap.start(3, encode(make_credential(3))))
+        wait_voters(machines)
         yield machines
     finally:
         heap.end()

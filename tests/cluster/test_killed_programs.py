@@ -26,6 +26,7 @@ from tests.cluster.observed import (
     wait_holder,
     wait_leader,
 )
+from tests.cluster.watching import wait_voters
 
 BACK = 20.0
 """Seconds after which a program that was killed has its place again; it takes some."""
@@ -38,6 +39,7 @@ FAKED = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 def formed(heap: Machines) -> list[Machine]:
     machines = heap.start(3, encode(CREDENTIAL))
     wait_formed(machines)
+    wait_voters(machines)
     return machines
 
 

@@ -32,6 +32,7 @@ from tests.cluster.observed import (
     wait_holder,
     wait_leader,
 )
+from tests.cluster.watching import wait_voters
 
 HANDED_ON = TIMES.ttl + TIMES.grant_margin + ELECTION + LOADED
 BACK = 40.0
@@ -45,6 +46,7 @@ DOUBT = "nobody could tell whether it was committed"
 def formed(heap: Machines) -> list[Machine]:
     machines = heap.start(3, encode(make_credential(3)))
     wait_formed(machines)
+    wait_voters(machines)
     return machines
 
 

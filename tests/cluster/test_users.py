@@ -25,7 +25,7 @@ from harness.waiting import wait_for
 from tests.cluster.bundle import Operator, encode
 from tests.cluster.machines import Machine, Machines, wait_formed
 from tests.cluster.observed import ledger
-from tests.cluster.watching import LIMIT
+from tests.cluster.watching import LIMIT, wait_voters
 from tests.example_users import ALICE, BOB, HASH, MAPS, OTHER_HASH
 
 OPERATOR = Operator(3)
@@ -77,7 +77,9 @@ def records(heap: Machines) -> Iterator[dict[int, Records]]:
     """A supervisor for each machine; those of 1 to 3 are a cluster that was founded with alice and bob."""
     found = {number: Records(heap[number]) for number in (1, 2, 3, JOINER)}
     try:
-        wait_formed(heap.start(3, CREDENTIAL))
+        founders = heap.start(3, CREDENTIAL)
+        wait_formed(founders)
+        wait_voters(founders)
         yield found
     finally:
         for each in found.values():

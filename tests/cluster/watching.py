@@ -50,6 +50,20 @@ def wait_led(machines: list[Machine], *, by: set[str] | None = None, limit: floa
     return wait_for("one leader", leader, limit)
 
 
+def wait_voters(machines: list[Machine], number: int = 3, limit: float = LIMIT) -> None:
+    """Wait until `number` of the machines vote.
+
+    Two of three found a cluster when the third is late, with one vote, and give two more some seconds later:
+    until then the loss of that one is everybody's.
+    """
+
+    def all_vote(status: dict[str, Any]) -> bool:
+        return len(status["raft"]["voters"]) == number
+
+    for machine in machines:
+        wait_status(machine, f"{number} voters", all_vote, limit)
+
+
 def wait_members(machines: list[Machine], wanted: set[str], limit: float = LIMIT) -> None:
     """Wait until all these machines know just the `wanted` members (node IDs)."""
     for machine in machines:
