@@ -13,7 +13,7 @@ from agent.errors import ClusterError
 from image.artefacts import describe_build
 from image.assets import stage_assets
 from image.cache import check_seal, digest_files, remove_tree, seal_tree
-from image.environment import Environment, make_folder
+from image.environment import Environment, make_folder, prepare_packages
 from image.manifest import Manifest, read_manifest
 from image.mkosi import FIRST_PHASE, Order, compose_command, name_phase, trees_of
 from image.packagecache import check_archives, seal_archives
@@ -85,6 +85,7 @@ def run_mkosi(order: Order, environment: Environment, scratch: Path, phases: Pha
         make_folder(trees)
     make_folder(environment.cache / "packages")
     check_archives(environment.cache, phases.say)
+    prepare_packages(environment, order.profile, phases.say)
 
     def follow(line: str) -> None:
         if phases.verbose:

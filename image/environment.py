@@ -20,7 +20,7 @@ from image.mirror import RELEASE, Mirror, write_sources
 from image.packagecache import check_archives, seal_archives
 from image.privateapt import fetch_packages, unpack_packages
 from image.process import run_logged
-from image.requirements import are_wheels, choose_requirements, list_requirements, locate_packages
+from image.requirements import are_wheels, choose_requirements, locate_packages
 from image.toolstree import ToolsTree
 
 Say = Callable[[str], None]
@@ -117,7 +117,7 @@ def install(pip: Path, requirements: Path, target: Path, cache: Path, *options: 
 
 
 def prepare_environment(project: Path, cache: Path, mirror: Mirror, say: Say) -> Environment:
-    """Get mkosi, the image's PyPI packages and the tools tree; needs `prepare_python` first."""
+    """Get mkosi, the PyPI packages that every image has, and the tools tree; needs `prepare_python` first."""
     write_sources(mirror, cache / "sources/etc/apt/sources.list.d/mkosi.sources")
     mkosi, sandbox = _prepare_mkosi(cache, mirror, say)
     environment = Environment(
@@ -127,7 +127,7 @@ def prepare_environment(project: Path, cache: Path, mirror: Mirror, say: Say) ->
         mkosi=mkosi,
         tools=ToolsTree(cache / "tools", sandbox),
     )
-    _prepare_site_packages(environment, say)
+    prepare_packages(environment, "node", say)
     _prepare_tools(environment, say)
     os.environ["CLUSTEROS_TOOLS"] = str(environment.tools.root)
     os.environ["CLUSTEROS_SANDBOX"] = str(sandbox)
@@ -187,8 +187,9 @@ def is_new_enough(version: str) -> bool:
     return numbers >= [int(part) for part in MKOSI_VERSION.split(".")]
 
 
-def _prepare_site_packages(environment: Environment, say: Say) -> None:
-    for name, requirements in list_requirements(environment.project).items():
+def prepare_packages(environment: Environment, profile: str, say: Say) -> None:
+    """Install the PyPI packages that the images of a profile have; `node` is in all of them."""
+    for name, requirements in choose_requirements(environment.project, profile).items():
         options = ("--only-binary", ":all:") if are_wheels(name) else ("--no-build-isolation",)
         _prepare_packages(environment, requirements, locate_packages(environment.cache, name), options, say)
 

@@ -38,6 +38,8 @@ def test_notes_of_ended_jobs_are_read_and_old_ones_are_not(tmp_path: Path, repor
     ("job", "wrong"),
     [
         ({"JobState": "RUNNING", "BatchHost": "n-me", "Restarts": "1"}, True),
+        # The lost controller had not saved either that it had been begun here.
+        ({"JobState": "CONFIGURING", "BatchHost": "n-me", "Restarts": "1"}, True),
         # It was begun again since, here or elsewhere, or the controller knows.
         ({"JobState": "RUNNING", "BatchHost": "n-me", "Restarts": "2"}, False),
         ({"JobState": "RUNNING", "BatchHost": "n-other", "Restarts": "1"}, False),
@@ -55,20 +57,25 @@ def test_only_a_run_that_is_believed_to_go_on_here_is_reported(
 def test_the_thread_that_saves_waits_for_a_second_and_no_other_is_deceived(
     tmp_path: Path, tools: ToolsTree
 ) -> None:
-    library = tmp_path / "prompt-saves.so"
+    library, saving = tmp_path / "prompt-saves.so", tmp_path / "saving"
     argv = tools.command(["tcc", "-shared", "-nostdlib", "-Wall", "-Werror", "-o", library])
+    argv.append(f'-DSAVING="{saving}"')
     subprocess.run([*argv, str(FOLDER / "prompt-saves.c")], check=True, capture_output=True)
     code = f"""
-import ctypes
+import ctypes, pathlib, time
 difftime = ctypes.CDLL({str(library)!r}).difftime
 difftime.restype, difftime.argtypes = ctypes.c_double, [ctypes.c_long, ctypes.c_long]
 cases = (10, 10), (11, 10), (14, 10), (15, 10), (99, 10), (10, 99)
-print([difftime(*case) for case in cases])
+print([difftime(*case) for case in cases], pathlib.Path({str(saving)!r}).exists())
 ctypes.CDLL(None).prctl({PR_SET_NAME}, b"sstate", 0, 0, 0)
-print([difftime(*case) for case in cases])
+print([difftime(*case) for case in cases], pathlib.Path({str(saving)!r}).exists())
+before = pathlib.Path({str(saving)!r}).stat().st_mtime_ns
+time.sleep(0.02)
+print(difftime(11, 10), pathlib.Path({str(saving)!r}).stat().st_mtime_ns > before)
 """
     done = subprocess.run(["python3", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        "[0.0, 1.0, 4.0, 5.0, 89.0, -89.0]",
-        "[0.0, 5.0, 5.0, 5.0, 89.0, -89.0]",
+        "[0.0, 1.0, 4.0, 5.0, 89.0, -89.0] False",
+        "[0.0, 5.0, 5.0, 5.0, 89.0, -89.0] True",
+        "5.0 True",
     ]

@@ -23,13 +23,18 @@ class Listener:
     """
 
     def __init__(
-        self, listening: socket.socket, serve: Callable[[socket.socket], None], *, name: str
+        self,
+        listening: socket.socket,
+        serve: Callable[[socket.socket], None],
+        *,
+        name: str,
+        connections: int = CONNECTIONS,
     ) -> None:
         self._listening = listening
         self._serve = serve
         self._name = name
         self._closing = threading.Event()
-        self._slots = threading.BoundedSemaphore(CONNECTIONS)
+        self._slots = threading.BoundedSemaphore(connections)
         self._thread = threading.Thread(target=self._accept, name=name, daemon=True)
         self._thread.start()
 

@@ -32,10 +32,16 @@ class Duty:
         self._followed = followed
         self._voters = voters
         self._stopping = threading.Event()
+        self._follower: Follower | None = None
 
     def stop(self) -> None:
         """Make `run` return."""
         self._stopping.set()
+
+    def settle(self, since: float, patience: float) -> bool:
+        """As Follower.settle; no when nothing is followed here. For any thread."""
+        follower = self._follower
+        return follower is not None and follower.settle(since, patience)
 
     def run(self) -> None:
         """Do what is wanted."""
@@ -48,6 +54,7 @@ class Duty:
     def _follow(self, epoch: int) -> None:
         """Follow under one epoch, as long as it is the one that is wanted."""
         follower = Follower(self._followed.under(epoch), self._voters, lambda: self._tell(epoch))
+        self._follower = follower
         failed = threading.Event()
 
         def work() -> None:
@@ -63,6 +70,7 @@ class Duty:
             pass
         follower.stop()
         thread.join()
+        self._follower = None
         files.remove(self._ready)
         if failed.is_set():
             self._stopping.wait(AGAIN)

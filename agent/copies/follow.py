@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from agent.copies.adopt import adopt
 from agent.copies.followed import Followed
+from agent.copies.saves import is_saved, read_times
 from agent.copies.sender import Sender
 from agent.copies.tree import scan
 from agent.copies.version import Version
@@ -36,6 +37,8 @@ class Follower:
         self._number = 0
         self._numbers = threading.Lock()
         self._late = False
+        self._looks = 0
+        self._looked = threading.Condition()
 
     def stop(self) -> None:
         """Make `run` return."""
@@ -57,6 +60,38 @@ class Follower:
         _log.info("ends; %d of %d voters have all", even, len(self._senders))
         for sender in self._senders:
             sender.end()
+
+    def settle(self, since: float, patience: float) -> bool:
+        """Wait until most voters have what the role knew at `since` (CLOCK_BOOTTIME); tell whether they do.
+
+        For any thread. At most `patience` seconds.
+        """
+        until = time.monotonic() + patience
+        with self._looked:
+            if not self._wait(lambda: self._is_saved(since), until):
+                return False
+            # A look that begins from now on sees it.
+            look = self._looks + 1
+            return self._wait(lambda: self._have_taken(look), until)
+
+    def _wait(self, condition: Callable[[], bool], until: float) -> bool:
+        """Wait with `_looked`, that is: `condition` is looked at once a look."""
+
+        def over() -> bool:
+            return self._stopping.is_set() or condition()
+
+        left = max(0.0, until - time.monotonic())
+        return self._looked.wait_for(over, timeout=left) and not self._stopping.is_set()
+
+    def _is_saved(self, since: float) -> bool:
+        saves = self._followed.saves
+        if saves is None:
+            return True
+        begun, done = read_times(saves, self._followed.folder)
+        return is_saved(since, begun, done, time.clock_gettime(time.CLOCK_BOOTTIME))
+
+    def _have_taken(self, look: int) -> bool:
+        return 2 * sum(sender.taken >= look for sender in self._senders) > len(self._voters)
 
     def _take_over(self) -> bool:
         said = ""
@@ -80,10 +115,15 @@ class Follower:
     def _look(self) -> float:
         """Show the senders what there is; return for how long not to look again."""
         began = time.monotonic()
+        with self._looked:
+            self._looks += 1
+            look = self._looks
         now = scan(self._followed.folder, self._followed.ignored)
         for sender in self._senders:
-            sender.show(now)
+            sender.show(now, look)
         self._report(began)
+        with self._looked:
+            self._looked.notify_all()
         return max(PERIOD, (time.monotonic() - began) / SHARE)
 
     def _next(self) -> Version:

@@ -4,6 +4,8 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agent.copies.saves import Saves
+
 
 @dataclass(frozen=True)
 class Followed:
@@ -14,6 +16,7 @@ class Followed:
     epoch: int
     port: int
     secret: bytes = field(repr=False)
+    saves: Saves | None = None  # None: every change is on the disk at once
 
     def under(self, epoch: int) -> "Followed":
         """Return the same under another lease."""

@@ -24,11 +24,15 @@ from agent.copies import proof
 from agent.copies.duty import Duty
 from agent.copies.followed import Followed
 from agent.copies.keeper import Keeper
+from agent.copies.saves import Saves
+from agent.copies.settling import Settling, listen
 from agent.copies.store import Store
 from agent.errors import ClusterError
 from agent.status import schema
 from agent.status.schema import Range, Text
 
+SETTLING = 64
+"""Calls of `settle` at a time: one for each job that begins, say."""
 HINT = "it is written by the supervisor of roles: see systemctl status clusteros-roles"
 Folder = Annotated[str, Text(r"/var/lib(/[A-Za-z0-9][A-Za-z0-9._-]*)+")]
 Ipv4 = Annotated[str, Text(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")]
@@ -44,6 +48,7 @@ class Settings:
     state: Folder
     ignored: tuple[Annotated[str, Text(r"[A-Za-z0-9._*?-]{1,64}")], ...]  # patterns of file names
     voters: tuple[Ipv4, ...]
+    saves: Saves | None
 
 
 def main(arguments: list[str]) -> int:
@@ -63,14 +68,19 @@ def main(arguments: list[str]) -> int:
 
 def _run(settings: Settings, secret: bytes) -> None:
     listener = Listener(_listen(settings), Keeper(Store(Path(settings.copy)), secret).serve, name="copies")
-    followed = Followed(Path(settings.state), settings.ignored, 0, settings.port, secret)
-    duty = Duty(Path(os.environ["RUNTIME_DIRECTORY"]), followed, settings.voters)
+    followed = Followed(Path(settings.state), settings.ignored, 0, settings.port, secret, settings.saves)
+    folder = Path(os.environ["RUNTIME_DIRECTORY"])
+    duty = Duty(folder, followed, settings.voters)
+    settling = Listener(
+        listen(folder / "settle"), Settling(duty.settle).serve, name="settle", connections=SETTLING
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: duty.stop())
     systemd_daemon.notify("READY=1")
     try:
         duty.run()
     finally:
+        settling.close()
         listener.close()
 
 

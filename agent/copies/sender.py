@@ -26,6 +26,9 @@ class Sender:
         self._followed = followed
         self.host = host
         self._number = number
+        self.taken = 0
+        """The last look of which the voter has all."""
+        self._look = 0
         self._wanted: Mapping[str, Mark] | None = None
         self._has: Mapping[str, Mark] | None = None  # None: it gets everything
         self._since: float | None = time.monotonic()  # the first change that the voter lacks
@@ -37,11 +40,13 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name=f"to {host}", daemon=True)
         self._thread.start()
 
-    def show(self, files: Mapping[str, Mark]) -> None:
-        """Say what there is now, as `scan` has it."""
+    def show(self, files: Mapping[str, Mark], look: int) -> None:
+        """Say what there is now, as `scan` has it; `look` numbers the looks, from 1."""
         with self._condition:
-            self._wanted = files
-            if self._since is None and files != self._has:
+            self._wanted, self._look = files, look
+            if files == self._has:
+                self.taken = look
+            elif self._since is None:
                 self._since = time.monotonic()
             self._condition.notify_all()
 
@@ -87,7 +92,7 @@ class Sender:
             self._condition.wait_for(lambda: self._ending or self._lacks())
             if self._ending:
                 return
-            wanted, began = self._wanted, time.monotonic()
+            wanted, look, began = self._wanted, self._look, time.monotonic()
         assert wanted is not None
         link = self._link or self._connect()
         version, base = self._number(), self._held if self._has is not None else None
@@ -102,7 +107,7 @@ class Sender:
             _log.info("%s gets copies again", self.host)
         self._reachable = True
         with self._condition:
-            self._has = wanted
+            self._has, self.taken = wanted, look
             self._since = began if self._lacks() else None
             self._condition.notify_all()
 

@@ -49,11 +49,6 @@ def count(machines: Iterable[Machine], what: str) -> Counter[str]:
     return found
 
 
-def quiet_for(machine: Machine) -> int:
-    """For how many seconds no job has begun or ended on this machine."""
-    return int(machine.run("sh", "-c", f"echo $(($(date +%s) - $(stat --format=%Y {NOTES})))"))
-
-
 def queue(machine: Machine) -> dict[str, str]:
     """Return the state of each job that has not ended, by JOB_TASK or JOB; empty when nobody answers."""
     done = machine.execute(["squeue", "--noheader", "--array", "--format=%i %T"])
