@@ -8,6 +8,7 @@ tested. `@pytest.mark.console("panic", ...)` lists what a test provokes on purpo
 import os
 import re
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,17 +49,23 @@ def image() -> Path:
 
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest, tools: ToolsTree, image: Path) -> Iterator[Lab]:
-    """Machines for this test file; the leftovers of an earlier, killed run are removed first."""
-    name = request.path.stem.replace("_", "-")
+    """Machines for this test file."""
+    with open_lab(request.config, request.path.stem.replace("_", "-"), tools, image) as found:
+        yield found
+
+
+@contextmanager
+def open_lab(config: pytest.Config, name: str, tools: ToolsTree, image: Path) -> Iterator[Lab]:
+    """Give machines to tests; the leftovers of an earlier, killed run are removed first."""
     group = Group(tools, MACHINES, name, say=print)
     with group.locked():
         group.down(purge=True)
         lab = Lab(group, image, PROJECT / "out/vm-tests")
-        request.config.stash[_LABS].append(lab)
+        config.stash[_LABS].append(lab)
         try:
             yield lab
         finally:
-            request.config.stash[_LABS].remove(lab)
+            config.stash[_LABS].remove(lab)
             lab.close(keep_failed=bool(os.environ.get(KEEP)))
 
 

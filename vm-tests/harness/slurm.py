@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 from harness.machine import Machine
 
+SLURM_LIMIT = 240.0
+"""Seconds from a formed cluster to workers that are idle, under TCG."""
 SCRIPT = "/var/tmp/job"
 NOTES = "/var/tmp/notes"
 _JOB = f"""#!/bin/sh

@@ -3,7 +3,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,21 +10,14 @@ import pytest
 
 from harness import slurm
 from harness.cluster import wait_formed
-from harness.disks import find_image
 from harness.lab import Lab
 from harness.machine import Machine
-from harness.model import JOIN_CREDENTIAL, Boot, NodeSpec
+from harness.model import Boot
+from harness.slurm import SLURM_LIMIT
 from harness.waiting import wait_for
-from tests.cluster.bundle import encode, make_credential
 
-PROJECT = Path(__file__).parents[1]
-LONGER_LEASE = "systemd.unit-dropin.clusteros-agent.service"
-LEASE = b"CLUSTEROS_ELECTION_LEASE=20"
-"""Starting a program takes an emulated machine as long as a lease of 6 s, and the agent waits with it."""
 pytestmark = pytest.mark.full
 
-SLURM_LIMIT = 240.0
-"""Seconds from a formed cluster to three workers that are idle, under TCG."""
 RUN_LIMIT = 240.0
 """Seconds for one `srun`: on busy cores a lease may end meanwhile, and the controller is started again."""
 TAKE_OVER_LIMIT = 120.0
@@ -36,39 +28,7 @@ SECONDS = 15
 ARRAY_LIMIT = 600.0
 SAVES = 12
 """Seconds in which submissions follow each other without a pause."""
-RING = (Path(__file__).parent / "mpi_ring.py").read_text()
-
-
-@pytest.fixture(scope="module")
-def image() -> Path:
-    """The disk image of profile hpc."""
-    return find_image(PROJECT / "out/hpc")
-
-
-@pytest.fixture(scope="module")
-def boot() -> Boot:
-    """What each of the machines is started with."""
-    return Boot(
-        {JOIN_CREDENTIAL: encode(make_credential(3)), LONGER_LEASE: b"[Service]\nEnvironment=%b\n" % LEASE}
-    )
-
-
-@pytest.fixture(scope="module")
-def trio(lab: Lab, boot: Boot) -> Iterator[list[Machine]]:
-    """node1 to node3, one cluster with three workers."""
-    machines = [lab.start(NodeSpec(f"node{number}"), boot) for number in (1, 2, 3)]
-    for machine in machines:
-        machine.wait_ready()
-    wait_formed(machines)
-    wait_for("three idle workers", lambda: slurm.idle(machines[0]) == 3, SLURM_LIMIT, every=2.0)
-    wait_for("roles that run", lambda: all(map(settled, machines)), SLURM_LIMIT, every=2.0)
-    yield machines
-
-
-def settled(machine: Machine) -> bool:
-    """Whether every role that this machine has runs."""
-    roles = json.loads(machine.run("node-agent", "roles", "--json"))["roles"]
-    return {role["state"] for role in roles} <= {"running", "elsewhere"}
+RING = (Path(__file__).parents[1] / "mpi_ring.py").read_text()
 
 
 def find_controller(machines: list[Machine]) -> Machine | None:

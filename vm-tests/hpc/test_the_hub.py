@@ -15,19 +15,14 @@ import pytest
 from agent.errors import ClusterError
 from harness import slurm
 from harness.cluster import wait_formed
-from harness.disks import find_image
 from harness.lab import Lab
 from harness.machine import Machine
-from harness.model import JOIN_CREDENTIAL, Boot, NodeSpec
+from harness.model import Boot
 from harness.waiting import wait_for
-from tests.cluster.bundle import encode, make_credential
 
-PROJECT = Path(__file__).parents[1]
-CLIENT = Path(__file__).with_name("notebookuser.py")
+CLIENT = Path(__file__).parents[1] / "notebookuser.py"
 pytestmark = pytest.mark.full
 
-MEMORY = 1536
-"""MiB: the hub, its proxy, SLURM and a notebook may meet on one machine."""
 RUNS_LIMIT = 420.0
 """Seconds from a formed cluster to a hub that answers, under TCG."""
 START_LIMIT = 420.0
@@ -47,26 +42,7 @@ class Cast:
 
 
 @pytest.fixture(scope="module")
-def image() -> Path:
-    """The disk image of profile hpc."""
-    return find_image(PROJECT / "out/hpc")
-
-
-@pytest.fixture(scope="module")
-def trio(lab: Lab) -> Iterator[list[Machine]]:
-    """node1 to node3, one cluster, with a user."""
-    boot = Boot({JOIN_CREDENTIAL: encode(make_credential(3))})
-    machines = [lab.start(NodeSpec(f"node{number}", memory=MEMORY), boot) for number in (1, 2, 3)]
-    for machine in machines:
-        machine.wait_ready()
-    for machine in machines:
-        add_user(machine)
-    wait_formed(machines)
-    yield machines
-
-
-@pytest.fixture(scope="module")
-def cast(trio: list[Machine]) -> Cast:
+def cast(trio: list[Machine], lab: Lab, boot: Boot) -> Iterator[Cast]:
     """The hub runs, its workers are idle, and one of them alone takes jobs."""
     holder = wait_for("JupyterHub to run", lambda: find_holder(trio), RUNS_LIMIT, every=3)
     worker, seat = (machine for machine in trio if machine is not holder)
@@ -76,7 +52,14 @@ def cast(trio: list[Machine]) -> Cast:
     found = seat.run("jupyterhub-ca")
     assert found.startswith("-----BEGIN CERTIFICATE-----")
     seat.run("sh", "-c", 'printf "%s\\n" "$1" >/run/ca.crt', "sh", found)
-    return Cast(holder, worker, seat)
+    yield Cast(holder, worker, seat)
+    seat.run("scancel", f"--user={USER}")
+    if holder.state != "ready":
+        lab.start(holder.spec, boot)
+        holder.wait_ready()
+    wait_formed(trio)
+    for machine in (holder, seat):
+        seat.run("scontrol", "update", f"nodename={hostname(machine)}", "state=resume", limit=RUNS_LIMIT)
 
 
 def test_only_the_right_password_opens_the_hub(cast: Cast) -> None:
@@ -84,7 +67,7 @@ def test_only_the_right_password_opens_the_hub(cast: Cast) -> None:
     assert speak(cast.seat, "login")["page"] == "https://jupyterhub:8443/hub/home"
 
 
-def test_a_notebook_runs_as_a_job_and_outlives_the_holder_of_the_hub(cast: Cast, lab: Lab) -> None:
+def test_a_notebook_runs_as_a_job_and_outlives_the_holder_of_the_hub(cast: Cast) -> None:
     page = speak(cast.seat, "start", "job-small", limit=START_LIMIT)
     assert page["page"] == f"https://jupyterhub:8443/user/{USER}/lab"
     jobs = cast.seat.run("squeue", "--noheader", "--format=%u %N %T").split()
@@ -98,15 +81,6 @@ def test_a_notebook_runs_as_a_job_and_outlives_the_holder_of_the_hub(cast: Cast,
     assert wait_for("the notebook", lambda: answer(cast.seat, "print(x + 1)"), AGAIN_LIMIT, every=3) == "42"
     jobs = cast.seat.run("squeue", "--noheader", "--format=%u %N %T").split()
     assert jobs == [USER, hostname(cast.worker), "RUNNING"]
-
-
-def add_user(machine: Machine) -> None:
-    """Add a user of the cluster by hand."""
-    made = machine.execute(["openssl", "passwd", "-6", "-stdin"], stdin=PASSWORD.encode() + b"\n")
-    home = f"/var/home/{USER}"
-    machine.run(
-        "useradd", "--uid=1500", "--create-home", f"--home-dir={home}", f"--password={made.text}", USER
-    )
 
 
 def hostname(machine: Machine) -> str:
