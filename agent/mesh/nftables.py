@@ -22,7 +22,8 @@ def main(arguments: list[str]) -> int:
     """Load the rules that this node's configuration gives, and return the exit status.
 
     A configuration with errors does not leave the node open: then the image's defaults are loaded, which open
-    the least, and the status is 1. With `--print` the rules of the defaults are printed instead.
+    the least, and the status is 1. It is 2 when no rules could be loaded. With `--print` the rules of the
+    defaults are printed instead.
     """
     if arguments == ["--print"]:
         print(render(_defaults(find_state(None))), end="")
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
         load(firewall)
     except ClusterError as error:
         _complain(error)
-        return 1
+        return 2
     opened = ", ".join(firewall.open_ports) or "nothing"
     print(f"firewall: rules loaded; besides what the cluster needs, the configuration opens {opened}")
     return status
