@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ClusterError
-from agent.roles.role import Census, Form, Kind, OnChange, Placement, SharedSecret
+from agent.roles.role import Census, Drain, Form, Kind, OnChange, Placement, SharedSecret
 from agent.roles.role_file import read_role, read_roles
 
 PROJECT = Path(__file__).parent.parent
@@ -45,7 +45,17 @@ def test_a_role_is_read(tmp_path: Path) -> None:
     assert role.health is not None
     assert role.health.failures == 3
     assert role.status == Census(("/usr/bin/true",), 15)
+    assert role.drain is None
     assert list(read_roles(tmp_path)) == ["example"]
+
+
+def test_a_drain_is_read_and_refused_of_a_leader(tmp_path: Path) -> None:
+    drain = "drain: {command: [/usr/bin/true]}\n"
+    every = write(tmp_path, GOOD.replace("kind: leader", "kind: every") + drain)
+    assert read_role(every).drain == Drain(("/usr/bin/true",), 600)
+    (every / "role.yaml").write_text(GOOD + drain)
+    with pytest.raises(ClusterError, match="drain: a role of kind leader has none"):
+        read_role(every)
 
 
 def test_all_errors_are_told_at_once(tmp_path: Path) -> None:

@@ -80,6 +80,14 @@ class Census:
 
 
 @dataclass(frozen=True)
+class Drain:
+    """A command that ends when the role has no work left here, and until when that is waited for."""
+
+    command: tuple[str, ...]
+    limit: int  # seconds
+
+
+@dataclass(frozen=True)
 class Role:
     """What role.yaml says."""
 
@@ -97,6 +105,7 @@ class Role:
     unless: tuple[str, ...] = ()  # roles of kind servers: it does not run on a member that has one of them
     count: int = 3  # of kind servers: how many at most, odd
     replace_after: int = 3600  # of kind servers: seconds that one may be away before another takes its place
+    drain: Drain | None = None  # not of kind leader: a lease that ends waits for nobody
     on_removed: tuple[str, ...] = ()  # of kind servers: command for each member that went; see letting_go.py
 
 

@@ -15,6 +15,7 @@ from agent import rule
 from agent.errors import ClusterError
 from agent.roles.role import (
     Census,
+    Drain,
     Form,
     Health,
     Kind,
@@ -84,6 +85,7 @@ _RULES = {
     ),
     "health": _any("a map, or null"),
     "status": _any("a map, or null"),
+    "drain": _any("a map, or null"),
     "unless": _names,
     "count": rule.choice((1, 3, 5, 7), "1, 3, 5 or 7", int),
     "replace_after": rule.whole(10, 30 * 86_400)._replace(words="seconds, 10 to 2592000"),
@@ -96,6 +98,7 @@ _DEFAULTS: dict[str, Any] = {
     "files": [],
     "health": None,
     "status": None,
+    "drain": None,
     "unless": (),
     "count": 3,
     "replace_after": 3600,
@@ -129,6 +132,7 @@ _OF_SERVERS = ("count", "replace_after", "on_removed")
 _HEALTH = {"command": _arguments(), "every": rule.whole(1, 3600), "failures": rule.whole(1, 100)}
 
 _STATUS = {"command": _arguments(), "every": rule.whole(5, 3600)}
+_DRAIN = {"command": _arguments(), "limit": rule.whole(1, 86_400)._replace(words="seconds, 1 to 86400")}
 
 
 def find_folder(environment: Mapping[str, str]) -> Path:
@@ -181,6 +185,7 @@ def read_role(folder: Path) -> Role:
     secrets = _read_list(found.get("secrets"), _SECRET, errors, "secrets", _SECRET_DEFAULTS)
     health = _read_map(found.get("health"), _HEALTH, errors, "health.", {"every": 10, "failures": 3})
     status = _read_map(found.get("status"), _STATUS, errors, "status.", {"every": 15})
+    drain = _read_map(found.get("drain"), _DRAIN, errors, "drain.", {"limit": 600})
     for number, file in enumerate(files):
         if "template" in file and not (folder / file["template"]).is_file():
             errors.append(f"files[{number}].template: there is no {file['template']} beside {FILE}")
@@ -191,6 +196,8 @@ def read_role(folder: Path) -> Role:
         errors += [f"{key}: only a role of kind servers has it" for key in _OF_SERVERS if key in content]
     if found.get("unless") and found.get("kind") is not Kind.EVERY:
         errors.append("unless: only a role of kind every has it")
+    if found.get("drain") and found.get("kind") is Kind.LEADER:
+        errors.append("drain: a role of kind leader has none, as a lease that ends waits for nobody")
     if found.get("on_removed") and not any("{" in word for word in found["on_removed"]):
         errors.append("on_removed: must say who went, by {hostname} or {node_id}")
     rule.refuse(str(path), errors, HINT)
@@ -206,6 +213,7 @@ def read_role(folder: Path) -> Role:
         units=found["units"],
         health=Health(**health) if health else None,
         status=Census(**status) if status else None,
+        drain=Drain(**drain) if drain else None,
         **{key: found[key] for key in ("unless", *_OF_SERVERS)},
     )
 

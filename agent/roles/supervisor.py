@@ -20,6 +20,7 @@ from agent.model import Facts
 from agent.roles import memory, systemd
 from agent.roles.check import Check
 from agent.roles.counting import Counting
+from agent.roles.draining import Draining
 from agent.roles.letting_go import LettingGo
 from agent.roles.order import Order, OrderedRole, Report, RoleState
 from agent.roles.plan import (
@@ -61,6 +62,7 @@ class Supervisor:
         self._checks: dict[str, Check] = {}
         self._countings: dict[str, Counting] = {}
         self._letting_go = LettingGo()
+        self._draining = Draining()
         self._files = RoleFiles(folder / "secrets", facts)
         self._users = UserRecords(userdb, systemd.restart) if userdb is not None else None
         self._states: dict[str, RoleState] = {}
@@ -130,6 +132,9 @@ class Supervisor:
         wanted, running = self._wanted(role, ordered, order), self._running.get(role.name)
         if running is not None and wanted is not None and running.epoch == wanted.epoch:
             running = self._running[role.name] = replace(running, until=wanted.until)
+        # Who was removed from the cluster cannot give up anything in it any more.
+        if order is not None and order.me is not None and self._drains(role, ordered, running, now):
+            return SLOW
         step = decide(role.units, seen, wanted, running, now)
         self._tell(role.name, ordered, step)
         if isinstance(step, Rest):
@@ -137,6 +142,21 @@ class Supervisor:
             return CALM if wanted is None or wanted.until is None else min(CALM, max(0.0, wanted.until - now))
         self._take_step(role, step, wanted, order, now)
         return CALM if isinstance(step, Gone) else self._quick
+
+    def _drains(self, role: Role, ordered: OrderedRole | None, running: Running | None, now: float) -> bool:
+        """Have a role that is not this node's any more give up its work; tell whether it is at it."""
+        if role.drain is None or running is None:
+            return False
+        if ordered is not None:
+            if self._draining.forget(role.name):
+                # It gave up some, or all: its units begin anew.
+                for unit in role.units:
+                    systemd.restart(unit)
+            return False
+        if self._draining.look(role.name, role.drain, now):
+            return False
+        self._states[role.name] = RoleState(role.name, running.epoch, "stopping", "gives up its work")
+        return True
 
     def _wanted(self, role: Role, ordered: OrderedRole | None, order: Order | None) -> Wanted | None:
         if ordered is None or (role.kind is Kind.LEADER and ordered.until is None):
@@ -238,6 +258,7 @@ class Supervisor:
         counting = self._countings.pop(role.name, None)
         if counting is not None:
             counting.end()
+        self._draining.forget(role.name)
         self._files.forget(role, self._roles)
 
     def _fail(self, name: str, reason: str, now: float) -> None:

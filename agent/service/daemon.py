@@ -31,6 +31,7 @@ from agent.service.gossip import Announced, Gossip
 from agent.service.handover import Handover
 from agent.service.inbox import Inbox
 from agent.service.leader import Leader
+from agent.service.leaving import Leaving
 from agent.service.membership import Membership
 from agent.service.meshing import Meshing
 from agent.service.operator import Operator
@@ -89,6 +90,7 @@ class Daemon:
         self.leader.roles = self.ordering.leading
         self.users = Users()
         self.operator = Operator(self)
+        self.leaving = Leaving(lambda: self.operator.leave(Request({"request": "leave"})))
         self.telling = Telling(self)
         self.standing = Standing(Phase.WAITING, "it has just started")
         self.status: NodeStatus | None = None
@@ -195,6 +197,7 @@ class Daemon:
             guard("duties", lambda: done.append(self.leader.tick(membership, self.consensus, peers, now)))
             guard("users", lambda: done.append(self._begin_users(membership, now)))
             guard("roles", lambda: done.append(self._order(membership, now)))
+            guard("leaving", lambda: done.append(self.leaving.look(self.ordering.working, now)))
         elif self.standing.phase in (Phase.REMOVED, Phase.QUARANTINED):
             guard("mesh", lambda: self._withdraw(now))
         self.entering.tick(self.standing, now)

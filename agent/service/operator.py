@@ -90,6 +90,17 @@ class Operator:
         self._commit(request, commands.remove(request.content["node"]))
 
     def _leave(self, request: Request) -> None:
+        daemon = self._daemon
+        if daemon.membership is not None and daemon.ordering.working:
+            daemon.leaving.begin()
+            daemon.ordering.leaving = True
+            working = ", ".join(daemon.ordering.working)
+            request.say(f"leaves when {working} gave up its work here; see: node-agent roles")
+            return
+        self.leave(request)
+
+    def leave(self, request: Request) -> None:
+        """Have the ledger remove this node, at once."""
         self._commit(request, commands.remove(self._daemon.me), self._daemon.following.take_removal)
 
     def _join(self, request: Request) -> None:

@@ -56,6 +56,8 @@ class Ordering:
         self._obstacles: dict[str, str] = {}
         self._conflicts: dict[str, str] = {}  # roles that this node has not, as it has others
         self._secrets: dict[str, tuple[int, bytes]] = {}  # name -> version, bytes
+        self.leaving = False
+        """Whether this node is about to leave its cluster: roles that drain are not its any more."""
         self._courier = Courier(path, changed) if roles or path.exists() else None
         if roles:
             facts, marks = read_facts(Tree()), set(labels)
@@ -73,6 +75,16 @@ class Ordering:
             if name not in self._obstacles and len(",".join((*found, name))) <= MAX_ROLES:
                 found = (*found, name)
         return found
+
+    @property
+    def working(self) -> tuple[str, ...]:
+        """The roles here that have to give up their work before this node leaves."""
+        here = self.report.roles if self.report is not None else ()
+        return tuple(each.name for each in here if each.name in self._drained)
+
+    @property
+    def _drained(self) -> tuple[str, ...]:
+        return tuple(role.name for role in self._roles.values() if role.drain is not None)
 
     def keep(
         self,
@@ -96,6 +108,8 @@ class Ordering:
         ledger = membership.ledger
         ordered: tuple[OrderedRole, ...] = ()
         self._conflicts = find_conflicts(self._roles, ledger, self._me, coming)
+        if self.leaving:
+            self._conflicts |= dict.fromkeys(self._drained, "this node leaves its cluster")
         if member:
             ordered = (
                 *list_ordered(self._roles, {**self._obstacles, **self._conflicts}, held),
