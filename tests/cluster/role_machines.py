@@ -40,6 +40,7 @@ description: what runs where the service does not
 needs: [db]
 unless: [db]
 units: [client.service]
+drain: {{command: [/usr/bin/sh, -c, 'while [ -e {busy} ]; do sleep 0.1; done'], limit: 60}}
 """
 
 
@@ -70,7 +71,8 @@ class Roles:
         self.gone = self.folder / "gone"
         roles = machine.folder / "roles"
         text = ROLE.format(path=self.rendered / "db.conf", replace_after=replace_after, gone=self.gone)
-        contents = {"db/role.yaml": text, "db/db.conf.j2": TEMPLATE, "client/role.yaml": CLIENT}
+        client = CLIENT.format(busy=self.folder / "busy")
+        contents = {"db/role.yaml": text, "db/db.conf.j2": TEMPLATE, "client/role.yaml": client}
         for name, content in contents.items():
             (roles / name).parent.mkdir(parents=True, exist_ok=True)
             (roles / name).write_text(content)

@@ -149,6 +149,20 @@ def test_one_that_is_away_is_waited_for_and_then_replaced(roles: list[Roles]) ->
     assert sum(event.begins for event in all_events(roles)) == 1
 
 
+def test_who_leaves_gives_up_its_work_first(roles: list[Roles]) -> None:
+    (other,) = [each for each in others(roles) if each.state("client")[0] == "running"]
+    (other.folder / "busy").touch()
+    done = other.machine.command("leave", "--yes")
+    assert "leaves when client gave up its work here" in done.stdout, done.stderr
+    wait_for("it to be at it", lambda: other.state("client")[0] == "stopping", CHOSEN)
+    stays("it is a member still", lambda: other.machine.status()["phase"] == "member", 3)
+    done_there = [event.verb for event in other.events() if event.unit == "client.service"]
+    assert done_there[-1] == "start", done_there
+    (other.folder / "busy").unlink()
+    wait_for("it to be out", lambda: other.machine.status()["phase"] == "removed", CHOSEN)
+    assert [event.unit for event in other.events() if event.verb == "stop"][-1] == "client.service"
+
+
 def test_nobody_else_begins_when_the_first_dies_before_it_said_that_it_runs(machines: Machines) -> None:
     roles = [Roles(machines[number], REPLACE_AFTER) for number in range(1, 5)]
     try:
