@@ -43,8 +43,9 @@ def stop(unit: str) -> None:
 
 
 def kill(unit: str) -> None:
-    """Kill all processes of a unit."""
-    _systemctl("kill", "--signal=SIGKILL", "--", unit)
+    """Kill all processes of a unit, and begin to stop it: a socket, or a program that has ended, has none."""
+    _systemctl("kill", "--signal=SIGKILL", "--", unit, quiet=True)
+    _systemctl("stop", "--no-block", "--", unit)
 
 
 def restart(unit: str) -> None:

@@ -150,10 +150,13 @@ def test_the_job_of_a_worker_that_is_killed_runs_elsewhere(lab: Lab, trio: list[
     slurm.prepare(trio)
     controller = find_controller(trio)
     assert controller is not None
-    lost = next(machine for machine in trio if machine is not controller)
-    job = slurm.submit(controller, SECONDS, "--nodelist", lost.run("hostname"), limit=RUN_LIMIT)
-    wait_for("the job to begin", lambda: slurm.count([lost], "begin"), RUN_LIMIT)
-    controller.run("scontrol", "update", f"JobId={job}", "ReqNodeList=")
+    able = [machine for machine in trio if machine is not controller]
+    job = slurm.submit(controller, SECONDS, "--exclude", controller.run("hostname"), limit=RUN_LIMIT)
+
+    def runs_it() -> Machine | None:
+        return next((machine for machine in able if slurm.count([machine], "begin")), None)
+
+    lost = wait_for("the job to begin", runs_it, RUN_LIMIT)
     lost.power_cut()
     others = [machine for machine in trio if machine is not lost]
     wait_for("its end elsewhere", lambda: slurm.count(others, "end")[f"{job}.0"], ARRAY_LIMIT, every=2.0)
