@@ -13,20 +13,23 @@ from harness import processes
 from harness.waiting import wait_for
 from tests.cluster.bundle import Operator, encode, make_credential
 from tests.cluster.machines import FORM_LIMIT, Machine, Machines, members, wait_formed
-from tests.cluster.watching import wait_led, wait_phase, wait_status
+from tests.cluster.watching import wait_led, wait_phase, wait_status, wait_voters
 
 
 def test_three_machines_form_one_cluster(machines: Machines) -> None:
     wait_formed(machines.start(3, encode(make_credential(3))))
 
 
-def test_a_machine_that_comes_later_joins(machines: Machines) -> None:
+def test_who_comes_late_gets_a_vote_within_seconds(machines: Machines) -> None:
     credential = encode(make_credential(3))
-    wait_formed(machines.start(2, credential))
+    founders = machines.start(2, credential)
+    wait_formed(founders)
+    assert [len(_votes(machine)) for machine in founders] == [1, 1]
     late = machines[3]
     late.give(credential)
     late.start()
     wait_formed(machines.all())
+    wait_voters(machines.all(), limit=20.0)
 
 
 def test_the_order_of_power_on_does_not_matter(machines: Machines) -> None:
