@@ -18,7 +18,8 @@ VOTERS_LIMIT = 180.0
 
 def test_five_machines_form_one_cluster_and_come_back_after_a_power_cut(lab: Lab) -> None:
     boot = Boot({JOIN_CREDENTIAL: encode(make_credential(5))})
-    machines = [lab.start(NodeSpec(f"node{number}"), boot) for number in range(1, 6)]
+    # Two processors each would wait for each other on two cores.
+    machines = [lab.start(NodeSpec(f"node{number}", cpus=1), boot) for number in range(1, 6)]
     for machine in machines:
         machine.wait_ready(READY_LIMIT)
     before = wait_formed(machines)
