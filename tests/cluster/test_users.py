@@ -119,6 +119,8 @@ def test_a_user_that_is_added_on_one_node_is_soon_on_all(heap: Machines, records
 
 def test_a_change_and_a_removal_reach_all_nodes(heap: Machines, records: dict[int, Records]) -> None:
     assert heap[3].command("users", "change", "carol", "--shell", "/bin/sh").returncode == 0
+    # A change that rests on an older state is refused: node 1 may hear of this one a moment later.
+    wait_for("node 1 to know", lambda: listed(heap[1])["carol"]["shell"] == "/bin/sh", LIMIT)
     assert heap[1].command("users", "remove", "bob", "--yes").stdout == "users: removed bob\n"
     for number in (1, 2, 3):
         records[number].wait("alice", "carol")
