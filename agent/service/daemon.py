@@ -240,6 +240,7 @@ class Daemon:
                 self.users.open(membership).values(),
                 now,
                 member=True,
+                leaving=self.leaving.begun,
                 coming=servers.coming,
                 fresh=self.consensus.status.ready,
             )

@@ -16,6 +16,7 @@ from agent.discovery.seeds import parse_seed
 from agent.errors import ClusterError
 from agent.membership import commands, ticket
 from agent.membership import credential as credentials
+from agent.membership import ledger as ledgers
 from agent.membership.ledger_servers import servers_of
 from agent.service.gossip import Announced
 from agent.service.recovery import recover
@@ -91,9 +92,13 @@ class Operator:
 
     def _leave(self, request: Request) -> None:
         daemon = self._daemon
-        if daemon.membership is not None and daemon.ordering.working:
+        membership = daemon.membership
+        if membership is not None and daemon.ordering.working:
+            # No role gives up its work for a removal that is refused in the end.
+            result = ledgers.reduce(membership.ledger, commands.remove(daemon.me), membership.genesis)[1]
+            if not result.applied:
+                raise ClusterError(result.reason, hint="see: node-agent status")
             daemon.leaving.begin()
-            daemon.ordering.leaving = True
             working = ", ".join(daemon.ordering.working)
             request.say(f"leaves when {working} gave up its work here; see: node-agent roles")
             return
@@ -186,6 +191,8 @@ class Operator:
                 if then is not None:
                     then()
             else:
+                # After a drain nobody waits for the answer.
+                _log.warning("%s: refused: %s", request.content["request"], reason)
                 request.refuse(ClusterError(reason, hint="see: node-agent status"))
 
         self._daemon.consensus.commit(command, done)

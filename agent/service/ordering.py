@@ -56,8 +56,6 @@ class Ordering:
         self._obstacles: dict[str, str] = {}
         self._conflicts: dict[str, str] = {}  # roles that this node has not, as it has others
         self._secrets: dict[str, tuple[int, bytes]] = {}  # name -> version, bytes
-        self.leaving = False
-        """Whether this node is about to leave its cluster: roles that drain are not its any more."""
         self._courier = Courier(path, changed) if roles or path.exists() else None
         if roles:
             facts, marks = read_facts(Tree()), set(labels)
@@ -94,11 +92,13 @@ class Ordering:
         now: float,
         *,
         member: bool,
+        leaving: bool = False,
         coming: Collection[str] = (),
         fresh: bool = False,
     ) -> str:
         """Order what is this node's; return what changed, empty for nothing. No `member`: no role, no user.
 
+        `leaving`: roles that drain are not this node's any more.
         `coming`: the roles of kind servers for which it is going to be chosen. `fresh`: the ledger has all
         that was committed when this node started.
         Never waits. Raises ClusterError when the supervisor did not answer.
@@ -108,7 +108,7 @@ class Ordering:
         ledger = membership.ledger
         ordered: tuple[OrderedRole, ...] = ()
         self._conflicts = find_conflicts(self._roles, ledger, self._me, coming)
-        if self.leaving:
+        if leaving:
             self._conflicts |= dict.fromkeys(self._drained, "this node leaves its cluster")
         if member:
             ordered = (
