@@ -203,6 +203,23 @@ def test_a_damaged_record_is_named_and_down_still_ends_everything(context: VmCon
     assert processes.find(group.folder) == []
 
 
+def test_a_node_is_found_in_whatever_group_has_it(context: VmContext) -> None:
+    groups = [Group(context.tools, context.state, name) for name in ("lab", "other")]
+    for group, name in zip(groups, ("node1", "node2"), strict=True):
+        group.create(context.images / "empty.raw")
+        group.add(NodeSpec(name, memory=128))
+    with pytest.raises(ClusterError, match="node2 is off") as found:
+        run(context, "exec", "node2", "--", "true")
+    assert found.value.hint == "./build.py vm up --cluster other"
+    groups[1].add(NodeSpec("node1", memory=128))
+    with pytest.raises(ClusterError, match="there is a node1 in each of lab, other") as found:
+        run(context, "exec", "node1", "--", "true")
+    assert found.value.hint == "say which one is meant: --cluster lab"
+    # One that is on is meant, not one that is off.
+    groups[1].start(groups[1].machine("node1"))
+    assert run(context, "logs", "node1") == 0
+
+
 @pytest.mark.parametrize("command", ["exec node1 true", "console node1", "logs node1"])
 def test_commands_for_a_node_that_is_not_there_say_which_are(context: VmContext, command: str) -> None:
     with pytest.raises(ClusterError, match="no node 'node1'"):

@@ -31,7 +31,7 @@ def register(subparsers: _Subparsers) -> None:
     vm = subparsers.add_parser("vm", help="run local VMs from the built image")
     commands = vm.add_subparsers(dest="vm_command", required=True, metavar="COMMAND")
     chosen = argparse.ArgumentParser(add_help=False)
-    chosen.add_argument("--cluster", metavar="NAME", help=f"group of VMs (default: {DEFAULT_GROUP})")
+    chosen.add_argument("--cluster", metavar="NAME", help="group of VMs, which is the cluster's name")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, parents=[chosen])
@@ -150,7 +150,7 @@ def _console(args: argparse.Namespace, context: VmContext) -> int:
 
 
 def _logs(args: argparse.Namespace, context: VmContext) -> int:
-    machine = _group(args, context).machine(args.node)
+    machine = _machine(args, context)
     if not machine.paths.console.exists():
         raise ClusterError(f"{machine.name} has never been started", hint="./build.py vm up")
     sys.stdout.buffer.write(machine.paths.console.read_bytes())
@@ -194,11 +194,25 @@ def _groups(args: argparse.Namespace, context: VmContext) -> list[Group]:
     return [Group(context.tools, context.state, name) for name in names]
 
 
+def _machine(args: argparse.Namespace, context: VmContext) -> Machine:
+    """The node that is meant: without a group's name the only one of its name, or the only one that is on."""
+    if args.cluster:
+        return _group(args, context).machine(args.node)
+    named = [each for group in _groups(args, context) for each in group.machines() if each.name == args.node]
+    found = [each for each in named if each.process is not None] or named
+    if len(found) > 1:
+        raise ClusterError(
+            f"there is a {args.node} in each of {', '.join(each.group for each in found)}",
+            hint=f"say which one is meant: --cluster {found[0].group}",
+        )
+    return found[0] if found else _group(args, context).machine(args.node)
+
+
 def _running(args: argparse.Namespace, context: VmContext) -> Machine:
-    group = _group(args, context)
-    machine = group.machine(args.node)
+    machine = _machine(args, context)
     if machine.process is None:
-        raise ClusterError(f"{machine.name} is off", hint="./build.py vm up")
+        of = "" if machine.group == DEFAULT_GROUP else f" --cluster {machine.group}"
+        raise ClusterError(f"{machine.name} is off", hint=f"./build.py vm up{of}")
     return machine
 
 
