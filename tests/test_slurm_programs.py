@@ -16,13 +16,22 @@ FOLDER = Path(__file__).parents[1] / "overlays/slurm/usr/lib/cluster-os/slurm"
 PR_SET_NAME = 15
 
 
-@pytest.fixture
-def report_ends() -> ModuleType:
-    """The program, as a module."""
-    loader = SourceFileLoader("report_ends", str(FOLDER / "report-ends"))
-    module = module_from_spec(spec_from_loader("report_ends", loader))  # type: ignore[arg-type]
+def load(name: str) -> ModuleType:
+    """A program as a module."""
+    loader = SourceFileLoader(name.replace("-", "_"), str(FOLDER / name))
+    module = module_from_spec(spec_from_loader(loader.name, loader))  # type: ignore[arg-type]
     loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def report_ends() -> ModuleType:
+    return load("report-ends")
+
+
+@pytest.fixture
+def start_worker() -> ModuleType:
+    return load("start-worker")
 
 
 def test_notes_of_ended_jobs_are_read_and_old_ones_are_not(tmp_path: Path, report_ends: ModuleType) -> None:
@@ -79,3 +88,34 @@ print(difftime(11, 10), pathlib.Path({str(saving)!r}).stat().st_mtime_ns > befor
         "[0.0, 5.0, 5.0, 5.0, 89.0, -89.0] True",
         "5.0 True",
     ]
+
+
+def test_a_worker_has_what_computes_and_nothing_else(tmp_path: Path, start_worker: ModuleType) -> None:
+    drivers = {"renderD128": "amdgpu", "renderD129": "i915", "renderD130": "amdgpu", "renderD131": "nvidia"}
+    for name, driver in {**drivers, "renderD132": "virtio_gpu"}.items():
+        device = tmp_path / "sys/class/drm" / name / "device"
+        device.mkdir(parents=True)
+        (device / "driver").symlink_to(f"../../../../bus/pci/drivers/{driver}")
+        (tmp_path / "sys/bus/pci/drivers" / driver).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "dev/dri/by-path").mkdir(parents=True)
+    for name in (*(f"dri/renderD{number}" for number in range(128, 134)), "dri/card0", "null"):
+        (tmp_path / "dev" / name).touch()
+    for name in ("nvidia0", "nvidia10", "nvidia2", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / "dev" / name).touch()
+    gpus = start_worker.find_gpus(tmp_path)
+    # By number, as SLURM gives them; NVIDIA's by its own devices; one whose driver is not known.
+    assert start_worker.write_lines(gpus).splitlines() == [
+        "Name=gpu Type=nvidia File=/dev/nvidia0 Flags=nvidia_gpu_env",
+        "Name=gpu Type=nvidia File=/dev/nvidia2 Flags=nvidia_gpu_env",
+        "Name=gpu Type=nvidia File=/dev/nvidia10 Flags=nvidia_gpu_env",
+        "Name=gpu Type=amdgpu File=/dev/dri/renderD128 Flags=amd_gpu_env",
+        "Name=gpu Type=i915 File=/dev/dri/renderD129 Flags=intel_gpu_env",
+        "Name=gpu Type=amdgpu File=/dev/dri/renderD130 Flags=amd_gpu_env",
+        "Name=gpu File=/dev/dri/renderD133 Flags=opencl_env",
+    ]
+    assert start_worker.describe(gpus) == ("--conf", "Gres=gpu:nvidia:3,gpu:amdgpu:2,gpu:i915:1,gpu:1")
+
+
+def test_a_worker_without_a_gpu_registers_without(tmp_path: Path, start_worker: ModuleType) -> None:
+    assert start_worker.find_gpus(tmp_path) == []
+    assert (start_worker.write_lines([]), start_worker.describe([])) == ("", ())

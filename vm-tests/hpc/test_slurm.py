@@ -28,6 +28,7 @@ SECONDS = 15
 ARRAY_LIMIT = 600.0
 SAVES = 12
 """Seconds in which submissions follow each other without a pause."""
+GPU = "/dev/dri/renderD128"
 RING = (Path(__file__).parents[1] / "mpi_ring.py").read_text()
 
 
@@ -114,6 +115,30 @@ def test_mpi_goes_over_the_mesh(trio: list[Machine]) -> None:
     out = trio[0].run(*argv, limit=RUN_LIMIT)
     assert "ring of 3 is whole" in out
     assert "sum over 3 is right" in out
+
+
+def test_a_job_has_the_stand_in_of_a_gpu_that_it_asked_for(trio: list[Machine]) -> None:
+    # Emulated machines have nothing that computes: a device file that only looks like it, with zero's driver.
+    controller = find_controller(trio)
+    worker = next(machine for machine in trio if machine is not controller)
+    name = worker.run("hostname")
+
+    def register_anew(change: str) -> None:
+        worker.run("sh", "-ec", f"systemctl stop slurmd; {change}")
+        # The controller keeps what a worker once registered with.
+        delete = ["scontrol", "delete", f"nodename={name}"]
+        wait_for("the worker to be forgotten", lambda: worker.execute(delete).status == 0, SLURM_LIMIT)
+        worker.run("systemctl", "start", "slurmd", limit=RUN_LIMIT)
+        wait_for("three idle workers", lambda: slurm.idle(worker) == 3, SLURM_LIMIT, every=2.0)
+
+    register_anew(f"mkdir -p /dev/dri; mknod -m 666 {GPU} c 1 5")
+    look = f"echo gpus ${{SLURM_GPUS_ON_NODE:-0}}; head -c1 {GPU} >/dev/null && echo opened"
+    asked = worker.run("srun", "--gres=gpu:1", "sh", "-c", look, limit=RUN_LIMIT)
+    assert asked.splitlines() == ["gpus 1", "opened"]
+    not_asked = worker.execute(["srun", "-w", name, "sh", "-c", look], limit=RUN_LIMIT)
+    assert not_asked.stdout.decode().splitlines() == ["gpus 0"]
+    assert b"Operation not permitted" in not_asked.stderr
+    register_anew(f"rm {GPU}")
 
 
 def test_every_task_ends_once_though_the_controller_is_killed(
