@@ -47,10 +47,21 @@ def test_a_unit_that_failed_too_often_starts(systemctl: Systemctl) -> None:
         systemd.start("queue.service")
 
 
-def test_states_are_read_in_the_order_that_was_asked(systemctl: Systemctl) -> None:
-    systemctl.states = b"active\n\nfailed\n\nmaintenance\n"
-    found = systemd.read_units(["b.service", "a.service", "c.socket", "a.service"])
-    assert found == {"a.service": Unit.ACTIVE, "b.service": Unit.FAILED, "c.socket": Unit.INACTIVE}
-    systemctl.states = b"active\n"
-    with pytest.raises(ClusterError, match="1 answers for 2 units"):
-        systemd.read_units(["a.service", "b.service"])
+def test_states_are_read_of_what_is_loaded_and_all_else_is_inactive(systemctl: Systemctl) -> None:
+    systemctl.states = b"""[{"unit":"b.service","load":"loaded","active":"failed"},
+        {"unit":"a.service","load":"loaded","active":"active"},
+        {"unit":"c.socket","load":"loaded","active":"maintenance"}]"""
+    found = systemd.read_units(["b.service", "a.service", "c.socket", "a.service", "d.service"])
+    assert found == {
+        "a.service": Unit.ACTIVE,
+        "b.service": Unit.FAILED,
+        "c.socket": Unit.INACTIVE,
+        "d.service": Unit.INACTIVE,
+    }
+
+
+@pytest.mark.parametrize("said", [b"", b"[3]", b'[{"unit":"a.service"}]', b"{}x"])
+def test_what_is_no_list_of_units_is_an_error(systemctl: Systemctl, said: bytes) -> None:
+    systemctl.states = said
+    with pytest.raises(ClusterError, match="no list of units"):
+        systemd.read_units(["a.service"])

@@ -6,8 +6,8 @@ and a mark by which nodes with the same gossip key know each other. The mark is 
 key: it tells which machines belong together, and nothing about the key, the cluster or the nodes. It can be
 copied, so an address that is found is a rumour: Serf's encryption decides.
 
-A thread of its own drives the `zeroconf` library. Once a second it looks at the machine's addresses; when
-they changed it starts anew with those that are there, none included. Source: RFC 6762, RFC 6763.
+A thread of its own drives the `zeroconf` library. It looks at the machine's addresses now and then; when they
+changed it starts anew with those that are there, none included. Source: RFC 6762, RFC 6763.
 """
 
 import asyncio
@@ -28,7 +28,8 @@ from agent.discovery.underlay import UnderlayAddress, is_underlay, list_reachabl
 
 SERVICE = "_cluster-os._udp.local."
 _MARK_DIGITS = 32
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS, _LOOK_CALM, _CALM_AFTER = 1.0, 5.0, 30
+"""Seconds between two looks at the addresses, first and when they were the same at so many looks."""
 _RESOLVE_MILLISECONDS = 3000
 _CLOSE_SECONDS = 3.0
 _MAX_LOOKUPS = 32
@@ -101,6 +102,7 @@ class Mdns:
         self._ready.set()
         responder: AsyncZeroconf | None = None
         using: tuple[UnderlayAddress, ...] = ()
+        same = 0
         while not self._end.is_set():
             try:
                 addresses = list_addresses()
@@ -110,12 +112,13 @@ class Mdns:
                     responder = None
                 if responder is None and addresses:
                     responder = await self._open(addresses)
+                same = same + 1 if addresses == using else 0
                 using = addresses
                 self._error = "" if addresses else "this machine has no address"
             except (OSError, RuntimeError, ValueError, Error) as error:
                 self._error = str(error) or type(error).__name__
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._end.wait(), _LOOK_SECONDS)
+                await asyncio.wait_for(self._end.wait(), _LOOK_CALM if same > _CALM_AFTER else _LOOK_SECONDS)
         if responder:
             await self._shut(responder)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one module that talks to systemd about units of roles: by systemctl(1), without waiting for jobs."""
 
+import json
 from collections.abc import Iterable, Sequence
 
 from agent.errors import ClusterError
@@ -19,16 +20,19 @@ _STATES = {
 
 
 def read_units(units: Iterable[str]) -> dict[str, Unit]:
-    """Return the state of each unit; one that does not exist is inactive."""
-    names = sorted(set(units))
+    """Return the state of each unit; one that does not exist is inactive.
+
+    Units that are not loaded are not looked up: `systemctl show` has systemd read their files anew each time.
+    """
+    names = set(units)
     if not names:
         return {}
-    out = _systemctl("show", "--property=ActiveState", "--value", "--", *names).decode()
-    # A blank line between two units.
-    states = out.split()
-    if len(states) != len(names):
-        raise ClusterError(f"systemctl show gave {len(states)} answers for {len(names)} units")
-    return {name: _STATES.get(state, Unit.INACTIVE) for name, state in zip(names, states, strict=True)}
+    out = _systemctl("list-units", "--all", "--full", "--output=json", "--", *sorted(names))
+    try:
+        states = {str(unit["unit"]): str(unit["active"]) for unit in json.loads(out)}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ClusterError(f"systemctl list-units gave no list of units: {out[:200]!r}") from error
+    return {name: _STATES.get(states.get(name, ""), Unit.INACTIVE) for name in names}
 
 
 def start(unit: str) -> None:
