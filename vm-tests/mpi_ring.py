@@ -10,7 +10,7 @@ from array import array
 
 from mpi4py import MPI
 
-ROUNDS = 20
+ROUNDS = 5
 NUMBERS = 1 << 16
 
 world = MPI.COMM_WORLD

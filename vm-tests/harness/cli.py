@@ -82,7 +82,9 @@ def _up(args: argparse.Namespace, context: VmContext) -> int:
         group.create(image)
         known = [machine.name for machine in group.machines()]
         names = [f"node{number}" for number in range(1, args.nodes + 1)] if args.nodes else known or ["node1"]
-        new = [NodeSpec(name, memory=args.memory) for name in names if name not in known]
+        # Emulated processors that wait for each other only take time from those that work.
+        cpus = 2 if len(names) <= len(os.sched_getaffinity(0)) else 1
+        new = [NodeSpec(name, memory=args.memory, cpus=cpus) for name in names if name not in known]
         idle = [
             machine.spec for machine in group.machines() if machine.name in names and machine.process is None
         ]

@@ -10,16 +10,43 @@ from harness.machine import Machine
 from harness.model import Json
 from harness.waiting import wait_for
 
+PUBLISHED = "/run/cluster-os/status.json"
+SILENT = 20.0
+"""Seconds without a new document after which something is wrong with an agent."""
 FORM_LIMIT = 240.0
 """Seconds from the last machine that is ready to one cluster of all; under TCG an agent starts in some."""
 
 
+def read_published(machine: Machine) -> tuple[Json, float]:
+    """Return the status document that the agent of a machine publishes, and its age in seconds.
+
+    Reading it costs a guest nothing: `node-agent status` starts a Python, which takes seconds under TCG.
+    Raises ClusterError or ValueError when it cannot be read; empty: there is none yet.
+    """
+    # The document is one line, and so is the time since the start (proc_uptime(5)), which `published` is of.
+    text = machine.execute(["cat", PUBLISHED, "/proc/uptime"]).stdout.decode()
+    *published, uptime = text.splitlines()
+    document: Json = json.loads(published[0]) if published else {}
+    age = float(uptime.split(maxsplit=1)[0]) - float(document.get("published", "nan"))
+    return document, age
+
+
 def read_status(machine: Machine) -> Json:
-    """Return what `node-agent status --json` says on the machine; empty while it says nothing."""
+    """Return the status document of a machine whose agent runs; empty while there is none."""
     try:
-        return json.loads(machine.execute(["node-agent", "status", "--json"]).stdout or b"{}")
+        document, age = read_published(machine)
     except (ClusterError, ValueError):
         return {}
+    return document if age < SILENT else {}
+
+
+def find_holder(machines: Sequence[Machine], role: str) -> Machine | None:
+    """The machine on which a role of kind `leader` runs."""
+    for machine in machines:
+        roles = read_status(machine).get("roles", [])
+        if any(each["name"] == role and each["state"] == "running" for each in roles):
+            return machine
+    return None
 
 
 def is_formed(documents: Sequence[Mapping[str, Any]]) -> bool:

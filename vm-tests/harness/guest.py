@@ -42,9 +42,9 @@ class Guest:
         """Run a program in the guest, as root, and return how it ended."""
         return self.agent.execute(argv, stdin=stdin, limit=limit)
 
-    def run(self, *argv: str, limit: float = 60.0) -> str:
+    def run(self, *argv: str, stdin: bytes | None = None, limit: float = 60.0) -> str:
         """Run a program that must succeed and return its output; raises ClusterError with what it said."""
-        result = self.execute(argv, limit=limit)
+        result = self.execute(argv, stdin=stdin, limit=limit)
         if result.status:
             said = (result.stderr or result.stdout).decode(errors="replace").strip()
             raise ClusterError(f"{self.name}: {shlex.join(argv)} ended with {result.status}: {said}")

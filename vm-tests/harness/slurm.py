@@ -22,9 +22,9 @@ echo "end $id" >>{NOTES}
 """
 
 
-def idle(machine: Machine) -> int:
-    """How many workers SLURM has that are idle, as this machine sees it."""
-    done = machine.execute(["sinfo", "--noheader", "--Node", "--format=%N %t"])
+def idle(machine: Machine, *variables: str) -> int:
+    """How many workers SLURM has that are idle, as this machine sees it; `variables` are NAME=VALUE."""
+    done = machine.execute(["env", *variables, "sinfo", "--noheader", "--Node", "--format=%N %t"])
     return done.stdout.decode().count(" idle\n") if done.status == 0 else 0
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `./build.py vm status` shows: machines, the cluster that they form, and who holds which role."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,16 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.errors import ClusterError
-from harness.cluster import count_peers, is_formed
+from harness.cluster import SILENT, count_peers, is_formed, read_published
 from harness.group import Group
 from harness.machine import Machine
 from harness.table import Table, screen
 
 NODES = ("node", "state", "hostname", "phase", "members", "raft", "mesh", "address", "roles", "says")
 """Columns of `./build.py vm status`."""
-PUBLISHED = "/run/cluster-os/status.json"
-SILENT = 20.0
-"""Seconds without a new document after which something is wrong with an agent."""
 EVERY = 1.0
 """Seconds between two looks."""
 MOST_AT_ONCE = 16
@@ -37,20 +33,13 @@ class Seen:
 
 
 def look(machine: Machine) -> Seen:
-    """Return how a machine is.
-
-    Reads what its agent publishes, as that costs a guest nothing: `node-agent status` starts a Python, which
-    takes seconds under TCG, most of all while the guest boots.
-    """
+    """Return how a machine is."""
     state = machine.state
     if state != "ready":
         return Seen(machine.name, state)
     try:
-        # The document is one line, and so is the time since the start (proc_uptime(5)).
-        text = machine.execute(["cat", PUBLISHED, "/proc/uptime"]).stdout.decode()
-        *published, uptime = text.splitlines()
-        document = json.loads(published[0]) if published else {}
-        return Seen(machine.name, state, document, _age(document, uptime))
+        document, age = read_published(machine)
+        return Seen(machine.name, state, document, age if document else 0.0)
     except (ClusterError, ValueError):
         return Seen(machine.name, state)
 
@@ -91,11 +80,6 @@ def describe(group: str, seen: Sequence[Seen]) -> list[Table]:
     best = max(known, key=lambda document: document["raft"]["commit_index"])
     leases = [{**lease, "holder": names.get(lease["holder"], lease["holder"])} for lease in best["leases"]]
     return [nodes, Table(("role", "holder", "epoch"), leases)]
-
-
-def _age(document: Mapping[str, Any], uptime: str) -> float:
-    published = document.get("published")
-    return float(uptime.split(maxsplit=1)[0]) - float(published) if published is not None else 0.0
 
 
 def _summary(group: str, seen: Sequence[Seen], names: Mapping[str, str]) -> str:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The machines of this folder: they start once, and each file leaves them as it found them."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from agent.users.user import User
 from conftest import open_lab
 from harness import slurm
-from harness.cluster import wait_formed
+from harness.cluster import read_status, wait_formed
 from harness.disks import find_image
 from harness.lab import Lab
 from harness.machine import Machine
@@ -60,7 +59,7 @@ def boot() -> Boot:
 @pytest.fixture(scope="package")
 def trio(lab: Lab, boot: Boot) -> list[Machine]:
     """node1 to node3, one cluster with three workers."""
-    machines = [lab.start(NodeSpec(f"node{number}", memory=MEMORY), boot) for number in (1, 2, 3)]
+    machines = [lab.start(NodeSpec(f"node{number}", memory=MEMORY, cpus=1), boot) for number in (1, 2, 3)]
     for machine in machines:
         machine.wait_ready()
     wait_formed(machines)
@@ -71,5 +70,5 @@ def trio(lab: Lab, boot: Boot) -> list[Machine]:
 
 def settled(machine: Machine) -> bool:
     """Whether every role that this machine has runs."""
-    roles = json.loads(machine.run("node-agent", "roles", "--json"))["roles"]
-    return {role["state"] for role in roles} <= {"running", "elsewhere"}
+    states = {role["state"] for role in read_status(machine).get("roles", [])}
+    return bool(states) and states <= {"running", "elsewhere"}

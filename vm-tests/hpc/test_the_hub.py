@@ -5,7 +5,7 @@ The user is `notebookuser.py`, which speaks as a browser does; it runs on a memb
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 
 from agent.errors import ClusterError
 from harness import slurm
-from harness.cluster import wait_formed
+from harness.cluster import find_holder, wait_formed
 from harness.lab import Lab
 from harness.machine import Machine
 from harness.model import Boot
@@ -44,7 +44,7 @@ class Cast:
 @pytest.fixture(scope="module")
 def cast(trio: list[Machine], lab: Lab, boot: Boot) -> Iterator[Cast]:
     """The hub runs, its workers are idle, and one of them alone takes jobs."""
-    holder = wait_for("JupyterHub to run", lambda: find_holder(trio), RUNS_LIMIT, every=3)
+    holder = wait_for("JupyterHub to run", lambda: find_hub(trio), RUNS_LIMIT, every=3)
     worker, seat = (machine for machine in trio if machine is not holder)
     wait_for("three idle workers", lambda: slurm.idle(seat) == 3, RUNS_LIMIT, every=3)
     for machine in (holder, seat):
@@ -76,7 +76,7 @@ def test_a_notebook_runs_as_a_job_and_outlives_the_holder_of_the_hub(cast: Cast)
 
     cast.holder.power_cut()
     others = [cast.worker, cast.seat]
-    wait_for("another holder of JupyterHub", lambda: find_holder(others), AGAIN_LIMIT, every=3)
+    wait_for("another holder of JupyterHub", lambda: find_hub(others), AGAIN_LIMIT, every=3)
     # The same kernel, with what it knew.
     assert wait_for("the notebook", lambda: answer(cast.seat, "print(x + 1)"), AGAIN_LIMIT, every=3) == "42"
     jobs = cast.seat.run("squeue", "--noheader", "--format=%u %N %T").split()
@@ -94,14 +94,9 @@ def drain(machine: Machine, worker: str) -> None:
     wait_for(f"{worker} to be drained", lambda: machine.execute(update).status == 0, RUNS_LIMIT, every=3)
 
 
-def find_holder(machines: list[Machine]) -> Machine | None:
+def find_hub(machines: Sequence[Machine]) -> Machine | None:
     """The machine on which JupyterHub runs, which it does only when it answers."""
-    for machine in machines:
-        done = machine.execute(["node-agent", "roles", "--json"])
-        roles: list[dict[str, Any]] = json.loads(done.stdout or b"{}").get("roles", [])
-        if any(role["name"] == "jupyterhub" and role["state"] == "running" for role in roles):
-            return machine
-    return None
+    return find_holder(machines, "jupyterhub")
 
 
 def speak(
