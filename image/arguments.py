@@ -6,7 +6,7 @@ from pathlib import Path
 
 from image.cluster import arguments as cluster_arguments
 
-BENCH_RUNS = {"image": 3, "cluster": 20}
+BENCH_RUNS = {"image": 3, "cluster": 20, "jobs": 3}
 """The parts of a bench, and how often each measures a thing."""
 
 
@@ -63,7 +63,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     test.add_argument("--full", action="store_true", help="also what takes too long for every change")
     for command in (check, test):
         command.add_argument("pytest", nargs="*", metavar="ARG", help="for pytest")
-    bench = commands.add_parser("bench", help="measure builds, sizes, boots and clusters")
+    bench = commands.add_parser("bench", help="measure builds, sizes, boots, clusters and jobs")
     bench.add_argument(
         "--only", choices=BENCH_RUNS, help="measure this part alone (image: builds, sizes, boots)"
     )

@@ -93,21 +93,36 @@ class Bench:
         shutil.rmtree(self.bare.cache / "output", ignore_errors=True)
 
 
-def prepare_bench(environment: Environment, keys: KeySet, scratch: Path) -> Bench:
-    """Copy the project and lay out the folders of both builders."""
+def prepare_bench(
+    environment: Environment,
+    keys: KeySet,
+    scratch: Path,
+    *,
+    profile: str = PROFILE,
+    added: str = "",
+    without: str = "",
+) -> Bench:
+    """Copy the project and lay out the folders of both builders.
+
+    `added` are lines of mkosi.conf(5), `without` is a file of mkosi.conf.d/ that is left out.
+    """
     project = scratch / "project"
     _copy_project(environment, project)
+    if added:
+        (project / "mkosi.conf.d/90-bench.conf").write_text(added)
+    if without:
+        (project / "mkosi.conf.d" / without).unlink()
     _copy_packages(environment.cache / "packages", scratch / "packages")
     source = read_source(project)
     ours, bare = (_make_environment(environment, project, scratch / name) for name in ("ours", "bare"))
     order = Order(
-        profile=PROFILE,
+        profile=profile,
         version=choose_version(project, None, development=keys.development),
         epoch=source.epoch,
         keys=keys,
         configuration=digest_configuration(project),
     )
-    return Bench(order, source, ours, bare, make_folder(scratch / "out") / PROFILE, scratch)
+    return Bench(order, source, ours, bare, make_folder(scratch / "out") / profile, scratch)
 
 
 def _make_environment(environment: Environment, project: Path, cache: Path) -> Environment:
