@@ -63,6 +63,14 @@ def test_only_a_run_that_is_believed_to_go_on_here_is_reported(
     assert report_ends.is_wrong(job, 1, "n-me") is wrong
 
 
+def test_a_batch_job_of_which_nothing_is_here_is_missing(tmp_path: Path, report_ends: ModuleType) -> None:
+    (tmp_path / "job00094").mkdir()
+    (tmp_path / "job123456").mkdir()
+    listed = "94 n-me\n91 n-me\n123456 n-me\n123457 n-me\n90 n-other\n95 n/a\n"
+    assert report_ends.find_missing(listed, "n-me", tmp_path) == [91, 123457]
+    assert report_ends.find_missing("", "n-me", tmp_path) == []
+
+
 def test_the_thread_that_saves_waits_for_a_second_and_no_other_is_deceived(
     tmp_path: Path, tools: ToolsTree
 ) -> None:
