@@ -10,8 +10,8 @@ from agent.copies.follow import Follower
 from agent.copies.followed import Followed
 from agent.errors import ClusterError
 
-PERIOD = 0.1
-"""Seconds between two looks at what is wanted."""
+PERIOD, IDLE = 0.1, 0.3
+"""Seconds between two looks at what is wanted; the second while nothing is."""
 AGAIN = 1.0
 """Seconds after which what failed is tried again."""
 _log = logging.getLogger("copies")
@@ -46,7 +46,7 @@ class Duty:
     def run(self) -> None:
         """Do what is wanted."""
         files.remove(self._ready)
-        while not self._stopping.wait(PERIOD):
+        while not self._stopping.wait(IDLE):
             epoch = self._read()
             if epoch:
                 self._follow(epoch)

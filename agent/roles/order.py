@@ -12,7 +12,7 @@ machine sleeps.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from agent.errors import ClusterError
@@ -136,6 +136,12 @@ class Report:
 
     roles: tuple[RoleState, ...]
     let_go: tuple[Gone, ...] = ()  # those of the order of which a role has let go
+
+
+def without_times(order: Order) -> Order:
+    """Return an order without the ends of its leases: what is to be done, not for how long."""
+    roles = (replace(role, until=None if role.until is None else 0.0) for role in order.roles)
+    return replace(order, roles=tuple(roles))
 
 
 def encode_order(order: Order) -> bytes:

@@ -22,7 +22,7 @@ from agent.roles.check import Check
 from agent.roles.counting import Counting
 from agent.roles.draining import Draining
 from agent.roles.letting_go import LettingGo
-from agent.roles.order import Order, OrderedRole, Report, RoleState
+from agent.roles.order import Order, OrderedRole, Report, RoleState, without_times
 from agent.roles.plan import (
     Gone,
     Kill,
@@ -72,8 +72,9 @@ class Supervisor:
 
     def take(self, order: Order) -> Report:
         """Do as `order` says from now on; return how things were at the last look."""
-        if order != self._order:
-            self._order = order
+        known, self._order = self._order, order
+        # That a lease goes on is nothing to be done; it is looked at anyhow before the end that is known.
+        if known is None or without_times(order) != without_times(known):
             self._woken.set()
         # A copy: the loop may forget a role meanwhile.
         states = self._states.copy()

@@ -17,7 +17,7 @@ from agent.mesh.mtu import choose_mtu
 from agent.mesh.nftables import set_ranges
 from agent.mesh.sessions import Endpoint, Session, follow_sessions, is_live
 
-LOOK_AGAIN = 5.0
+LOOK_AGAIN = 10.0
 """Seconds between two looks at interface and peers while all is as it should be: a look takes milliseconds
 of processor time, most of what an idle node uses."""
 
