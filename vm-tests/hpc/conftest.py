@@ -20,9 +20,11 @@ from image.toolstree import ToolsTree
 from tests.cluster.bundle import encode, make_credential
 
 PROJECT = Path(__file__).parents[2]
-LONGER_LEASE = "systemd.unit-dropin.clusteros-agent.service"
+DROP_IN = "systemd.unit-dropin.clusteros-{}.service"
 LEASE = b"CLUSTEROS_ELECTION_LEASE=20"
 """Starting a program takes an emulated machine as long as a lease of 6 s, and the agent waits with it."""
+HUB = b"CLUSTEROS_NETWORKING_OPEN_PORTS=tcp/8443"
+"""People reach JupyterHub from outside of the mesh."""
 MEMORY = 1536
 """MiB: a hub, its proxy, SLURM and a notebook may meet on one machine."""
 _HASH = (
@@ -53,7 +55,9 @@ def lab(request: pytest.FixtureRequest, tools: ToolsTree, image: Path) -> Iterat
 def boot() -> Boot:
     """What each of the machines is started with."""
     credential = encode(make_credential(3), users=(ALICE,))
-    return Boot({JOIN_CREDENTIAL: credential, LONGER_LEASE: b"[Service]\nEnvironment=%b\n" % LEASE})
+    variables = {"agent": LEASE, "firewall": HUB}
+    drop_ins = {DROP_IN.format(of): b"[Service]\nEnvironment=%b\n" % what for of, what in variables.items()}
+    return Boot({JOIN_CREDENTIAL: credential, **drop_ins})
 
 
 @pytest.fixture(scope="package")

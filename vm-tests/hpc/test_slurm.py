@@ -46,6 +46,16 @@ def test_srun_runs_on_all_members(trio: list[Machine]) -> None:
         assert set(machine.run("srun", "-N3", "hostname", limit=RUN_LIMIT).split()) == names
 
 
+def test_a_user_who_is_added_meanwhile_runs_jobs_on_all_members(trio: list[Machine]) -> None:
+    trio[0].run("node-agent", "users", "add", "bob", "--uid", "1002", limit=RUN_LIMIT)
+    for machine in trio:
+        known = partial(machine.execute, ["getent", "passwd", "bob"])
+        wait_for("bob", lambda known=known: known().status == 0, RUN_LIMIT)  # type: ignore[misc]
+    job = ("srun", "-N3", "--chdir=/tmp", "sh", "-c", 'echo "$(hostname) $(id --user --name)"')
+    ran = trio[1].run("runuser", "-u", "bob", "--", *job, limit=RUN_LIMIT).splitlines()
+    assert set(ran) == {f"{machine.run('hostname')} bob" for machine in trio}
+
+
 def test_one_member_has_the_controller_and_all_say_who(trio: list[Machine]) -> None:
     holders = set()
     for machine in trio:
