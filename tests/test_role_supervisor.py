@@ -19,6 +19,7 @@ from agent.roles.order import (
     OrderedRole,
     ServerGroup,
     ServerHost,
+    without_times,
 )
 from agent.roles.plan import KILL_AFTER, Unit
 from agent.roles.role import Census, Drain, Kind, OnChange, Placement, RenderedFile, Role, SharedSecret
@@ -389,3 +390,11 @@ def test_users_that_cannot_be_written_hold_up_no_role_and_come_later(
     settle(supervisor, 11.0)
     assert (tmp_path / "userdb/bob.user").exists()
     assert units.calls[-1] == ("restart", HOMES)
+
+
+def test_a_lease_that_goes_on_is_no_news_and_all_else_is() -> None:
+    known = without_times(order(LEASE))
+    assert without_times(order(replace(LEASE, until=200.0))) == known
+    assert without_times(order(replace(LEASE, until=None))) != known
+    assert without_times(order(replace(LEASE, epoch=5))) != known
+    assert without_times(order(LEASE, secret=b"t" * 32)) != known

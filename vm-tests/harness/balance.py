@@ -12,8 +12,8 @@ import sys
 from contextlib import suppress
 from functools import partial
 
-TRY = 5.0
-"""Seconds for a machine to take a connection."""
+TRY = 20.0
+"""Seconds for a machine to take a connection; that one is off is found out earlier, by the link."""
 _PROBES = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 3, socket.TCP_KEEPCNT: 5}
 """Seconds until the first probe and between two, and how many may be lost (tcp(7))."""
 _CHUNK = 1 << 16
