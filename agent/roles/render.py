@@ -7,6 +7,8 @@ and `servers` (by role), `ranges` and `interface` (of the mesh), `facts` (agent/
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -21,14 +23,7 @@ def render(
     role: Role, order: Order, facts: Facts, epoch: int, secret: Callable[[str], str]
 ) -> Mapping[str, bytes]:
     """Return the content of the role's files by path; ClusterError names the template that fails."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(role.folder),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701  configuration files, of values that order.py has checked
-    )
+    environment = _open_folder(role.folder)
     names: dict[str, Any] = {
         "cluster": order.cluster,
         "me": order.me,
@@ -51,3 +46,16 @@ def render(
                 hint="correct the template; see docs/roles.md",
             ) from None
     return found
+
+
+@lru_cache(maxsize=64)
+def _open_folder(folder: Path) -> jinja2.Environment:
+    """Return what reads the templates of a folder, and keeps them until their files change."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701  configuration files, of values that order.py has checked
+    )

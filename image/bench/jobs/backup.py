@@ -18,6 +18,12 @@ CONF = "/run/bench/slurm.conf"
 VARIABLE = f"SLURM_CONF={CONF}"
 _STATE = "/run/bench/state"
 _KEY = "/run/bench/slurm.key"
+_PREPARE = f"""
+systemctl stop clusteros-roles.socket clusteros-roles.service slurmctld.service slurmd.service
+mkdir -p {_STATE} /run/bench/spool /run/slurm /run/slurmctld
+chown slurm: /run/bench {_STATE} /run/slurmctld
+echo CgroupPlugin=disabled >/run/bench/cgroup.conf
+"""
 _SERVE = """
 set -eu
 mkdir -p /var/lib/nfs/rpc_pipefs /var/lib/nfs/v4recovery /var/lib/bench-state
@@ -103,9 +109,7 @@ class Backup:
         machine.run(
             "sh",
             "-euc",
-            "systemctl stop clusteros-roles.socket clusteros-roles.service;"
-            f" mkdir -p {_STATE} /run/bench/spool; chown slurm: /run/bench {_STATE};"
-            f' printf %s "$1" >{CONF}; (umask 077; cat >{_KEY}); chown slurm: {_KEY}',
+            f'{_PREPARE} printf %s "$1" >{CONF}; (umask 077; cat >{_KEY}); chown slurm: {_KEY}',
             "sh",
             conf,
             stdin=self._key,
