@@ -18,10 +18,11 @@ SECOND = Host(
 )
 
 
-def test_a_role_has_an_address_of_its_own_and_that_of_the_machine_that_has_it(tmp_path: Path) -> None:
+def test_who_has_a_role_speaks_to_it_from_its_own_address(tmp_path: Path) -> None:
     holders = (
         Holder("queue", SECOND.hostname, SECOND.node_id, "fd00::77", 4),
-        Holder("coordinator", FIRST.hostname, FIRST.node_id, "fd00::78", 1),
+        Holder("hub", FIRST.hostname, FIRST.node_id, "fd00::78", 1),
+        Holder("coordinator", FIRST.hostname, FIRST.node_id, "fd00::79", 1),
     )
     order = Order("lab", "10.86.0.0/16", "fd00::/64", FIRST, (FIRST, SECOND), holders, (), ())
     (content,) = render(read_role(NAMES), order, read_facts(Tree(str(tmp_path))), 0, str).values()
@@ -32,6 +33,7 @@ def test_a_role_has_an_address_of_its_own_and_that_of_the_machine_that_has_it(tm
         "10.86.0.2 n-4kajtyjzbe",
         "fd00::2 n-4kajtyjzbe",
         "fd00::77 queue",
-        "10.86.0.2 queue-holder",
-        "fd00::2 queue-holder",
+        "fd00::77 queue-near",
+        "fd00::78 hub",
+        "fd00::1 hub-near",
     ]

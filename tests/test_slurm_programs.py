@@ -98,6 +98,50 @@ print(difftime(11, 10), pathlib.Path({str(saving)!r}).stat().st_mtime_ns > befor
     ]
 
 
+def test_a_job_that_runs_already_is_no_failed_launch(tmp_path: Path, tools: ToolsTree) -> None:
+    # SLURM's own functions of these names, which tell what they were given.
+    slurm = """
+        int errors;
+        void error(const char *format, int a, int b, int c, int d, int e, int f, int g) { errors += f + g; }
+        int slurm_send_rc_msg(void *message, int code) { return code; }
+        int slurm_send_recv_controller_rc_msg(void *message, int *code, void *cluster)
+        {
+                *code = 7;
+                return 9;
+        }
+    """
+    (tmp_path / "slurm.c").write_text(slurm)
+    for source in (tmp_path / "slurm.c", FOLDER / "keep-launched.c"):
+        library = tmp_path / f"{source.stem}.so"
+        argv = tools.command(["tcc", "-shared", "-nostdlib", "-Wall", "-Werror", "-o", library, source])
+        subprocess.run(argv, check=True, capture_output=True)
+    code = """
+import ctypes, threading
+slurmd = ctypes.CDLL(None)
+def ask():
+    code = ctypes.c_int(1)
+    told = slurmd.slurm_send_recv_controller_rc_msg(None, ctypes.byref(code), None)
+    return told, code.value, slurmd.slurm_send_rc_msg(None, 5), slurmd.slurm_send_rc_msg(None, 5)
+print(ask())
+slurmd.error(b"Job %u is another matter", 1, 0, 0, 0, 0, 10, 100)
+print(ask())
+slurmd.error(b"Job %u already running, do not launch second copy", 1, 0, 0, 0, 0, 10, 100)
+other = threading.Thread(target=lambda: print(ask()))
+other.start()
+other.join()
+print(ask(), ctypes.c_int.in_dll(slurmd, "errors").value)
+"""
+    done = subprocess.run(
+        ["python3", "-c", code],
+        env={"LD_PRELOAD": f"{tmp_path}/keep-launched.so {tmp_path}/slurm.so", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    failed = "(9, 7, 5, 5)"
+    assert done.stdout.splitlines() == [failed, failed, failed, "(0, 0, 0, 5) 220"]
+
+
 def test_a_worker_has_what_computes_and_nothing_else(tmp_path: Path, start_worker: ModuleType) -> None:
     drivers = {"renderD128": "amdgpu", "renderD129": "i915", "renderD130": "amdgpu", "renderD131": "nvidia"}
     for name, driver in {**drivers, "renderD132": "virtio_gpu"}.items():
