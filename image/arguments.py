@@ -6,7 +6,7 @@ from pathlib import Path
 
 from image.cluster import arguments as cluster_arguments
 
-BENCH_RUNS = {"image": 3, "cluster": 20, "jobs": 3}
+BENCH_RUNS = {"image": 3, "cluster": 20, "forming": 3, "jobs": 3}
 """The parts of a bench, and how often each measures a thing."""
 
 

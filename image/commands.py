@@ -213,6 +213,10 @@ def _bench(args: argparse.Namespace, project: Path) -> int:
             from image.bench import run_bench  # noqa: PLC0415
 
             run_bench(environment, _keys(args.keys, project), output, runs=runs)
+        elif part == "forming":
+            from image.bench import forming  # noqa: PLC0415
+
+            forming.run_bench(environment, output, runs=runs)
         elif part == "jobs":
             from image.bench import jobs  # noqa: PLC0415
 

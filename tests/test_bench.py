@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from image.bench import forming
 from image.bench.boots import FIRST_BOOT, MARKS, OUR_MARKS, Boots, Marks, find_marks
 from image.bench.chain import (
     Chain,
@@ -96,6 +97,11 @@ def test_a_value_on_its_limit_meets_the_target(value: float, met: bool) -> None:
 def test_a_figure_without_limit_is_neither_met_nor_missed() -> None:
     figure = Figure("initrd", 20.0, "MiB")
     assert (figure.met, figure.share) == (None, 0.0)
+
+
+def test_forming_is_judged_by_the_boots_of_the_same_machines_alone() -> None:
+    figure = forming.judge(formed=(90.0, 80.0), alone=(52.0, 50.0), together=(60.0, 61.0))[0]
+    assert (figure.value, figure.limit, figure.met) == (1.6, 1.6, True)
 
 
 def test_only_the_vm_profile_has_size_limits() -> None:

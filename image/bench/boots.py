@@ -36,7 +36,7 @@ MARKS = {
 FIRST_BOOT = "first boot done"
 OUR_MARKS = MARKS | {FIRST_BOOT: r"Finished clusteros-firstboot\.serv"}
 # systemd.system-credentials(7): a unit, and a drop-in that has it started.
-_CREDENTIALS = {
+CREDENTIALS = {
     "systemd.extra-unit.bench.service": (
         b"[Unit]\nAfter=multi-user.target\n[Service]\nType=oneshot\n"
         b"ExecStart=sh -c 'echo bench: multi-user.target is reached >/dev/console'\n"
@@ -135,7 +135,7 @@ def _boot(group: Group, image: Path, marks: Mapping[str, str]) -> tuple[Machine,
     # Whatever the first start of a group does beside is done before.
     _ = group.acceleration
     group.namespace.open()
-    group.start(machine, Boot(_CREDENTIALS))
+    group.start(machine, Boot(CREDENTIALS))
     return machine, watch_console(machine, marks)
 
 

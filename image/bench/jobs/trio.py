@@ -6,17 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.membership.credential import encode
 from harness import slurm
 from harness.cluster import find_holder, wait_formed
 from harness.group import Group
 from harness.machine import Machine
-from harness.model import JOIN_CREDENTIAL, Boot, NodeSpec
+from harness.model import JOIN_CREDENTIAL, Boot
 from harness.slurm import SLURM_LIMIT
 from harness.waiting import wait_for
-from image.cluster import bundle as bundles
-from image.cluster.issue import issue
-from image.cluster.plan_file import check_options
+from image.bench.machines import hold_group, make_credential, start_machines
 from image.toolstree import ToolsTree
 
 SIZE = 3
@@ -69,28 +66,12 @@ def measure_loss(lost: Machine, seat: Machine, *variables: str) -> float:
 @contextmanager
 def hold_trio(tools: ToolsTree, image: Path, folder: Path, say: Callable[[str], None]) -> Iterator[Trio]:
     """Start three machines from `image`, and leave nothing of them behind; everything is below `folder`."""
-    values = {
-        "name": "bench",
-        "machines": SIZE,
-        "voters": SIZE,
-        "policy": "auto",
-        "allowlist": [],
-        "ipv4_range": "10.86.0.0/16",
-        "seeds": [],
-        "srv": None,
-    }
-    credential = encode(issue(bundles.create(folder / "clusters", check_options(values))))
-    boot = Boot({JOIN_CREDENTIAL: credential})
-    group = Group(tools, folder / "machines", "bench-jobs", say=say)
-    try:
-        group.create(image)
-        for number in range(1, SIZE + 1):
-            group.start(group.add(NodeSpec(f"node{number}", memory=MEMORY, cpus=1)), boot)
+    boot = Boot({JOIN_CREDENTIAL: make_credential(folder, SIZE)})
+    with hold_group(tools, image, folder, "bench-jobs", say) as group:
+        start_machines(group, boot, size=SIZE, memory=MEMORY)
         trio = Trio(group, boot)
         for machine in trio.machines:
             machine.wait_ready(LIMIT)
         wait_formed(trio.machines)
         trio.wait_idle()
         yield trio
-    finally:
-        group.down(purge=True)
