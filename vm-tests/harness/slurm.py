@@ -22,6 +22,14 @@ echo "end $id" >>{NOTES}
 """
 
 
+def find_controller(machines: Iterable[Machine]) -> Machine | None:
+    """The machine on which slurmctld runs."""
+    for machine in machines:
+        if machine.execute(["systemctl", "is-active", "slurmctld"]).status == 0:
+            return machine
+    return None
+
+
 def idle(machine: Machine, *variables: str) -> int:
     """How many workers SLURM has that are idle, as this machine sees it; `variables` are NAME=VALUE."""
     done = machine.execute(["env", *variables, "sinfo", "--noheader", "--Node", "--format=%N %t"])

@@ -13,7 +13,7 @@ from harness.cluster import read_status, wait_formed
 from harness.lab import Lab
 from harness.machine import Machine
 from harness.model import Boot
-from harness.slurm import SLURM_LIMIT
+from harness.slurm import SLURM_LIMIT, find_controller
 from harness.waiting import wait_for
 
 pytestmark = pytest.mark.full
@@ -30,14 +30,6 @@ SAVES = 12
 """Seconds in which submissions follow each other without a pause."""
 GPU = "/dev/dri/renderD128"
 RING = (Path(__file__).parents[1] / "mpi_ring.py").read_text()
-
-
-def find_controller(machines: list[Machine]) -> Machine | None:
-    """The machine on which slurmctld runs."""
-    for machine in machines:
-        if machine.execute(["systemctl", "is-active", "slurmctld"]).status == 0:
-            return machine
-    return None
 
 
 def test_srun_runs_on_all_members(trio: list[Machine]) -> None:
