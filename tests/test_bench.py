@@ -94,6 +94,13 @@ def test_a_value_on_its_limit_meets_the_target(value: float, met: bool) -> None:
     assert Figure("boot", value, "×", 1.25).met is met
 
 
+def test_a_limit_of_nothing_is_met_by_nothing_only() -> None:
+    assert [(Figure("x", value, "", 0).met, Figure("x", value, "", 0).share) for value in (0, 1)] == [
+        (True, 100.0),
+        (False, 200.0),
+    ]
+
+
 def test_a_figure_without_limit_is_neither_met_nor_missed() -> None:
     figure = Figure("initrd", 20.0, "MiB")
     assert (figure.met, figure.share) == (None, 0.0)

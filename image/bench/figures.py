@@ -36,8 +36,10 @@ class Figure:
 
     @property
     def share(self) -> float:
-        """The value in percent of its limit."""
-        return 0.0 if self.limit is None else 100 * self.value / self.limit
+        """The value in percent of its limit; where that is 0, each unit beyond it is 100 % more."""
+        if self.limit is None:
+            return 0.0
+        return 100 * (self.value / self.limit if self.limit else 1 + self.value)
 
     def write(self, value: float | None) -> str:
         """Return `value` with the unit of this figure."""

@@ -59,9 +59,9 @@ def count(machines: Iterable[Machine], what: str) -> Counter[str]:
     return found
 
 
-def queue(machine: Machine) -> dict[str, str]:
-    """Return the state of each job that has not ended, by JOB_TASK or JOB; empty when nobody answers."""
+def queue(machine: Machine) -> dict[str, str] | None:
+    """Return the state of each job that has not ended, by JOB_TASK or JOB; None when nobody answers."""
     done = machine.execute(["squeue", "--noheader", "--array", "--format=%i %T"])
     if done.status != 0:
-        return {}
+        return None
     return dict(line.split() for line in done.stdout.decode().splitlines())

@@ -167,7 +167,7 @@ def test_every_task_ends_once_though_the_controller_is_killed(
     print(f"another controller after {time.monotonic() - began:.0f} s")
     lab.start(controller.spec, boot)
     wait_for("all tasks to end", lambda: set(slurm.count(others, "end")) == tasks, ARRAY_LIMIT, every=2.0)
-    wait_for("an empty queue", lambda: not slurm.queue(others[0]), ARRAY_LIMIT, every=2.0)
+    wait_for("an empty queue", lambda: slurm.queue(others[0]) == {}, ARRAY_LIMIT, every=2.0)
     assert slurm.count(others, "end") == dict.fromkeys(tasks, 1)
     controller.wait_ready()
     wait_formed(trio)

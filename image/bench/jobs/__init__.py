@@ -21,7 +21,8 @@ from image.bench.builds import prepare_bench
 from image.bench.figures import MIB, Figure
 from image.bench.jobs import allreduce
 from image.bench.jobs.backup import Backup
-from image.bench.jobs.trio import hold_trio, measure_loss
+from image.bench.jobs.kills import TASKS, kill_controller
+from image.bench.jobs.trio import hold_trio
 from image.bench.table import table_figures
 from image.cache import lock_cache
 from image.environment import Environment, make_folder
@@ -50,6 +51,7 @@ class Measured:
     bridge: float
     roots: dict[str, float]
     build: float  # seconds for profile hpc in units of those for vm, both from nothing but packages
+    wrong: int  # tasks that ended never or twice, of those in the queue at our losses
 
 
 def judge(measured: Measured) -> list[Figure]:
@@ -59,6 +61,7 @@ def judge(measured: Measured) -> list[Figure]:
     return [
         Figure("controller lost to the first new job", ours, "s", slurms / FASTER),
         Figure("the same with SLURM's own backup", slurms, "s"),
+        Figure("tasks lost or run twice", measured.wrong, f"of {TASKS * len(measured.ours)}", 0),
         Figure("all-reduce of 512 KiB, 3 members, mesh", measured.mesh, "ms"),
         Figure("the same over the bare bridge", measured.bridge, "ms"),
         Figure("cold build of hpc", measured.build, "× vm", BUILD_RATIO),
@@ -118,23 +121,22 @@ def _measure(environment: Environment, keys: KeySet, scratch: Path, phases: Phas
     _, build = bench.build()
     image = build.directory / f"{bench.order.name}.raw"
     phases.begin("three machines")
-    ours, slurms = [], []
+    ours, slurms, wrong = [], [], 0
     with hold_trio(environment.tools, image, scratch, phases.say) as trio:
         phases.begin("an all-reduce")
         mesh, bridge = allreduce.measure(trio, environment.project / "vm-tests/mpi_ring.py")
         for run in range(runs):
             phases.begin(f"our controller is lost, {run + 1} of {runs}")
-            lost = trio.find_controller()
-            ours.append(measure_loss(lost, trio.besides(lost)[0]))
-            trio.switch_on(lost)
-            trio.wait_idle()
+            seconds, more = kill_controller(trio)
+            ours.append(seconds)
+            wrong += more
         phases.begin("SLURM with a backup controller")
         backup = Backup(trio)
         backup.begin()
         for run in range(runs):
             phases.begin(f"SLURM's primary is lost, {run + 1} of {runs}")
             slurms.append(backup.measure())
-    return Measured(tuple(ours), tuple(slurms), mesh, bridge, roots, ratio)
+    return Measured(tuple(ours), tuple(slurms), mesh, bridge, roots, ratio, wrong)
 
 
 def _measure_builds(
