@@ -18,8 +18,9 @@ def list_requirements(project: Path) -> dict[str, Path]:
 
 
 def choose_requirements(project: Path, profile: str) -> dict[str, Path]:
-    """Return those of one profile."""
-    return {name: file for name, file in list_requirements(project).items() if name in (_ALL, profile)}
+    """Return those of one profile; what runs on it, and so its packages, is its name up to a hyphen."""
+    wanted = (_ALL, profile.partition("-")[0])
+    return {name: file for name, file in list_requirements(project).items() if name in wanted}
 
 
 def locate_packages(cache: Path, name: str) -> Path:

@@ -130,6 +130,8 @@ def run_cell(page: Page, code: str, printed: str, limit: float) -> None:
         try:
             expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=CELL_LIMIT * 1000)
             page.locator(".jp-Notebook .jp-CodeCell .cm-content").last.click()
+            # What an attempt before has left there goes.
+            page.keyboard.press("Control+a")
             page.keyboard.insert_text(code)
             page.keyboard.press("Shift+Enter")
             output = page.locator(".jp-Notebook .jp-OutputArea-output").last
