@@ -26,7 +26,7 @@ class Draining:
                     drain.command,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
+                    # What keeps it from ending is for people, in the journal.
                     start_new_session=True,
                 )
             except OSError as error:
