@@ -5,11 +5,12 @@ The user is a browser outside of the mesh, which sees one address, as an operato
 machines' port 8443 is open, and a balancer leads to the one that has the hub.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 
 from harness import companions, slurm
 from harness.browser import run_browser
@@ -125,18 +126,25 @@ def log_in(page: Page, password: str) -> None:
 
 def run_cell(page: Page, code: str, printed: str, limit: float) -> None:
     """Run code in the last cell, and see what it prints; again, as a person would, if nothing comes."""
+    status = page.locator("#jp-main-statusbar")
 
     def ran() -> bool:
         try:
-            expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=CELL_LIMIT * 1000)
-            page.locator(".jp-Notebook .jp-CodeCell .cm-content").last.click()
+            if "Disconnected" in status.inner_text():
+                # JupyterLab has tried seven times, in one to two minutes, and leaves it to people then.
+                page.get_by_role("menuitem", name="Kernel", exact=True).click(timeout=CELL_LIMIT * 1000)
+                page.get_by_role("menuitem", name="Reconnect to Kernel").click(timeout=CELL_LIMIT * 1000)
+            # What a kernel does is unknown after a new connection until it is asked for something.
+            expect(status).to_contain_text(re.compile(r"\| (Idle|Unknown)"), timeout=CELL_LIMIT * 1000)
+            page.locator(".jp-Notebook .jp-CodeCell .cm-content").last.click(timeout=CELL_LIMIT * 1000)
             # What an attempt before has left there goes.
             page.keyboard.press("Control+a")
             page.keyboard.insert_text(code)
             page.keyboard.press("Shift+Enter")
             output = page.locator(".jp-Notebook .jp-OutputArea-output").last
             expect(output).to_have_text(printed, timeout=CELL_LIMIT * 1000)
-        except AssertionError:
+        except (AssertionError, Error) as error:
+            print(f"no {printed} yet; JupyterLab shows: {status.inner_text()!r}; {str(error)[:200]!r}")
             return False
         return True
 
