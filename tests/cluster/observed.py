@@ -16,9 +16,11 @@ from agent.election.leases import LeaseTimes
 from agent.membership.ledger_file import decode_ledger
 from harness import processes
 from harness.waiting import LimitExceeded, wait_for
-from tests.cluster.machines import Machine
+from tests.cluster.machines import FORM_LIMIT, Machine
 
 ROLE = "coordinator"
+VOTER_STEP = 15.0
+"""Seconds that a change of one voter may take."""
 ELECTION = 2.0
 """Seconds after which at the latest a follower that hears nothing stands for election (timing.py)."""
 LOADED = 4.0
@@ -98,6 +100,19 @@ def wait_holder(machines: Iterable[Machine], limit: float) -> Machine:
     """Wait until one of the machines acts in the role, and return it."""
     among = list(machines)
     return wait_for("a holder of the role", lambda: next(filter(acts, among), None), limit)
+
+
+def wait_voters(machines: list[Machine], count: int) -> None:
+    """Wait until ledger and Raft of all name the same `count` voters, which run as such."""
+
+    def agreed() -> bool:
+        documents = [machine.status() for machine in machines]
+        named = {frozenset(m["node_id"] for m in d["members"] if m["voter"]) for d in documents}
+        in_raft = {frozenset(d["raft"]["voters"]) for d in documents}
+        voting = frozenset(d["node_id"] for d in documents if d["raft"]["role"] in ("leader", "follower"))
+        return len(voting) == count and named == in_raft == {voting}
+
+    wait_for(f"{count} voters in the ledger and in Raft", agreed, FORM_LIMIT + VOTER_STEP * count)
 
 
 def wait_leader(machines: Iterable[Machine], limit: float) -> Machine:

@@ -8,14 +8,12 @@ import pytest
 from harness.waiting import wait_for
 from tests.cluster.bundle import Operator, encode
 from tests.cluster.machines import FORM_LIMIT, Machine, Machines, members, wait_formed
-from tests.cluster.observed import LOADED, ledger, stays, wait_alive, wait_leader
+from tests.cluster.observed import LOADED, VOTER_STEP, ledger, stays, wait_alive, wait_leader, wait_voters
 
 pytestmark = pytest.mark.full
 
 GRACE = 4
 """Seconds after which a voter that is away is replaced, and a member counts as settled, here."""
-STEP = 15.0
-"""Seconds that a change of one voter may take."""
 DETECTED = 20.0
 """Seconds after which gossip holds a machine for dead at the latest."""
 
@@ -51,19 +49,6 @@ def grow(before: list[Machine], new: list[Machine], *, voters: int) -> None:
     wait_voters([*before, *new], voters)
 
 
-def wait_voters(machines: list[Machine], count: int) -> None:
-    """Wait until ledger and Raft of all name the same `count` voters, which run as such."""
-
-    def agreed() -> bool:
-        documents = [machine.status() for machine in machines]
-        named = {frozenset(m["node_id"] for m in d["members"] if m["voter"]) for d in documents}
-        in_raft = {frozenset(d["raft"]["voters"]) for d in documents}
-        voting = frozenset(d["node_id"] for d in documents if d["raft"]["role"] in ("leader", "follower"))
-        return len(voting) == count and named == in_raft == {voting}
-
-    wait_for(f"{count} voters in the ledger and in Raft", agreed, FORM_LIMIT + STEP * count)
-
-
 def voters(machine: Machine) -> set[str]:
     return set(ledger(machine).voters)
 
@@ -78,7 +63,7 @@ def test_a_voter_that_was_lost_without_goodbye_and_comes_back_in_time_keeps_its_
     cluster: list[Machine],
 ) -> None:
     before = voters(cluster[0])
-    leader = wait_leader(cluster, STEP)
+    leader = wait_leader(cluster, VOTER_STEP)
     victim = next(m for m in cluster if m.node_id in before and m is not leader)
     victim.cut_power()
     victim.start()
@@ -91,7 +76,7 @@ def test_a_voter_that_is_gone_for_good_is_replaced_and_comes_back_as_an_observer
     cluster: list[Machine],
 ) -> None:
     before = voters(cluster[0])
-    leader = wait_leader(cluster, STEP)
+    leader = wait_leader(cluster, VOTER_STEP)
     victim = next(m for m in cluster if m.node_id in before and m is not leader)
     (spare,) = (machine for machine in cluster if machine.node_id not in before)
     others = [machine for machine in cluster if machine is not victim]
@@ -107,7 +92,7 @@ def test_a_voter_that_is_gone_for_good_is_replaced_and_comes_back_as_an_observer
 
 
 def test_a_voter_that_lost_its_log_gets_a_new_vote(cluster: list[Machine]) -> None:
-    leader = wait_leader(cluster, STEP)
+    leader = wait_leader(cluster, VOTER_STEP)
     victim = next(m for m in cluster if m.node_id in voters(leader) and m is not leader)
     victim.cut_power()
     shutil.rmtree(victim.state / "agent/raft")

@@ -24,7 +24,7 @@ from tests.cluster.bundle import Operator
 from tests.cluster.bundle import encode as encode_credential
 from tests.cluster.gossip import Gossiper
 from tests.cluster.machines import FORM_LIMIT, PROJECT, Machine, Machines, members, wait_formed
-from tests.cluster.observed import ledger, process, wait_alive, wait_holder
+from tests.cluster.observed import ledger, process, wait_alive, wait_holder, wait_voters
 
 SEED = 5
 """Of the garbage, so that a failure comes again."""
@@ -38,6 +38,8 @@ UNMOVED = ("phase", "cluster", "members", "raft", "leases", "removed", "clones",
 def formed(heap: Machines) -> list[Machine]:
     machines = heap.start(3, encode_credential(OPERATOR.plan))
     wait_formed(machines)
+    # Two of them may have founded it: the third gets its vote afterwards.
+    wait_voters(machines, 3)
     return machines
 
 
