@@ -59,7 +59,10 @@ def with_mount(mount: str) -> tuple[str, ...]:
 def test_an_unknown_profile_is_refused() -> None:
     status, lines = build("--profile", "vn")
     assert status == 1
-    assert lines[-2:] == ["error: there is no profile 'vn'", "hint: choose one of: node, vm, hpc, kube"]
+    assert lines[-2:] == [
+        "error: there is no profile 'vn'",
+        "hint: choose one of: node, hpc-node, kube-node, vm, hpc, kube",
+    ]
 
 
 def test_missing_keys_are_refused(tmp_path: Path) -> None:
