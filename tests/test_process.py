@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ClusterError
+from harness.waiting import wait_for
 from image.process import explain_failure, find_reason, run_logged
 
 
@@ -91,4 +92,5 @@ def test_an_interruption_ends_the_children_too(tmp_path: Path) -> None:
         parent.wait(30)
     finally:
         parent.kill()
-    assert not Path(f"/proc/{child}").exists()
+    # One that was killed is there until somebody has asked how it ended.
+    wait_for("the child to be gone", lambda: not Path(f"/proc/{child}").exists(), 10.0)

@@ -171,3 +171,15 @@ def test_a_worker_has_what_computes_and_nothing_else(tmp_path: Path, start_worke
 def test_a_worker_without_a_gpu_registers_without(tmp_path: Path, start_worker: ModuleType) -> None:
     assert start_worker.find_gpus(tmp_path) == []
     assert (start_worker.write_lines([]), start_worker.describe([])) == ("", ())
+
+
+def test_a_worker_that_no_controller_knows_has_nothing_to_end(tmp_path: Path) -> None:
+    # The controller does not answer at first; then it says that there is no such worker.
+    answers = f"[ -e {tmp_path}/asked ] || {{ touch {tmp_path}/asked; exit 1; }}"
+    for name, script in {"scontrol": "exit 1", "sinfo": answers, "squeue": "exit 1", "sleep": ":"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    program = FOLDER / "drain-worker"
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    assert subprocess.run(["sh", program], env={"PATH": path}, check=False, timeout=20).returncode == 0
+    assert (tmp_path / "asked").exists()

@@ -116,10 +116,7 @@ def _describe(
         "dirty": manifest.dirty,
         "runs": runs,
         "machine": {"cores": os.cpu_count(), "load_before": load, "acceleration": booted.acceleration},
-        "figures": [
-            {"name": each.name, "value": each.value, "unit": each.unit, "limit": each.limit, "met": each.met}
-            for each in ranked
-        ],
+        "figures": [each.describe() for each in ranked],
         "builds": {
             "cold": dataclasses.asdict(built.cold),
             "warm": dataclasses.asdict(built.warm),

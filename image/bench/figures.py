@@ -41,6 +41,16 @@ class Figure:
             return 0.0
         return 100 * (self.value / self.limit if self.limit else 1 + self.value)
 
+    def describe(self) -> dict[str, float | str | bool | None]:
+        """Return it as a report has it."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "unit": self.unit,
+            "limit": self.limit,
+            "met": self.met,
+        }
+
     def write(self, value: float | None) -> str:
         """Return `value` with the unit of this figure."""
         return "" if value is None else f"{value:.2f} {self.unit}"

@@ -83,10 +83,7 @@ def run_bench(environment: Environment, output: Path, *, runs: int) -> dict[str,
         "format": FORMAT,
         "runs": runs,
         "machine": {"cores": os.cpu_count(), "load_before": load},
-        "figures": [
-            {"name": each.name, "value": each.value, "unit": each.unit, "limit": each.limit, "met": each.met}
-            for each in figures
-        ],
+        "figures": [each.describe() for each in figures],
         "samples": {"formed": formed, "alone": alone, "together": together},
     }
     output.mkdir(parents=True, exist_ok=True)

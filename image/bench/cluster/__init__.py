@@ -97,10 +97,7 @@ def describe(measured: samples.Measured, figures: list[Figure], *, load: float, 
         "runs": runs,
         "machine": {"cores": os.cpu_count(), "load_before": load},
         "raft": {"heartbeat": timing.heartbeat, "election": timing.election, "lease": measured.lease},
-        "figures": [
-            {"name": each.name, "value": each.value, "unit": each.unit, "limit": each.limit, "met": each.met}
-            for each in figures
-        ],
+        "figures": [each.describe() for each in figures],
         "measured": [
             {
                 "name": name,

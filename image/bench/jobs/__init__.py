@@ -101,10 +101,7 @@ def run_bench(environment: Environment, keys: KeySet, output: Path, *, runs: int
         "format": FORMAT,
         "runs": runs,
         "machine": {"cores": os.cpu_count(), "load_before": load},
-        "figures": [
-            {"name": each.name, "value": each.value, "unit": each.unit, "limit": each.limit, "met": each.met}
-            for each in figures
-        ],
+        "figures": [each.describe() for each in figures],
         "samples": {"ours": measured.ours, "slurm": measured.slurms},
     }
     output.mkdir(parents=True, exist_ok=True)
