@@ -191,7 +191,7 @@ def _test(args: argparse.Namespace, project: Path) -> int:
             build_profile(args, project, "kube")
             args.output = args.asset = None
         # The one that `vm up` takes when none is named comes last.
-        for profile in ("hpc", "vm") if args.full else ("vm",):
+        for profile in ("hpc", "vm"):
             args.profile = profile
             build_profile(args, project, profile)
     steps = list_steps(whole=whole, full=whole and args.full, arguments=args.pytest)

@@ -51,7 +51,7 @@ def list_steps(*, whole: bool, full: bool = False, arguments: Sequence[str] = ()
         chosen = () if full else ("-m", "not full")
         # What takes long is named at the end, since the whole has a limit.
         slow = (*chosen, "--durations=12", "--durations-min=20", *arguments)
-        steps.append(Step("cluster tests", (python, "-m", "pytest", _CLUSTER_TESTS, *slow)))
+        steps.append(Step("cluster tests", (python, "-m", "pytest", *spread, _CLUSTER_TESTS, *slow)))
         steps.append(Step("browser tests", (python, "-m", "pytest", _BROWSER_TESTS, *slow)))
         steps.append(Step("VM tests", (python, "-m", "pytest", "vm-tests", *slow)))
     return steps

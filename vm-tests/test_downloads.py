@@ -23,6 +23,8 @@ from image.mirror import RELEASE, Mirror
 from image.privateapt import fetch_packages
 from image.toolstree import ToolsTree
 
+pytestmark = pytest.mark.full
+
 PACKAGE = "hello"
 WHEEL = "hello-1.0-py3-none-any.whl"
 REMEDIES = {

@@ -9,6 +9,8 @@ from harness.lab import Lab
 from harness.machine import Machine
 from harness.model import Boot, NodeSpec
 
+pytestmark = pytest.mark.full
+
 CUTS = (
     "Starting .*clusteros-state.service",  # in the initrd, while /var is made
     "Starting .*clusteros-firstboot",  # before or while the node key is written

@@ -15,6 +15,8 @@ from image.cache import locate_cache
 from image.mkosi import FIRST_PHASE
 from memorylimit import limit_memory
 
+pytestmark = pytest.mark.full
+
 PROJECT = Path(__file__).parent.parent
 GIB = 1 << 30
 WITHOUT_NETWORK = ("unshare", "--net")

@@ -6,8 +6,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-import pytest
-
 from harness import slurm
 from harness.cluster import read_status, wait_formed
 from harness.lab import Lab
@@ -15,8 +13,6 @@ from harness.machine import Machine
 from harness.model import Boot
 from harness.slurm import SLURM_LIMIT, find_controller
 from harness.waiting import wait_for
-
-pytestmark = pytest.mark.full
 
 RUN_LIMIT = 240.0
 """Seconds for one `srun`: on busy cores a lease may end meanwhile, and the controller is started again."""

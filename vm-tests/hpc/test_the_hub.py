@@ -20,8 +20,6 @@ from harness.machine import Machine
 from harness.model import Boot
 from harness.waiting import wait_for
 
-pytestmark = pytest.mark.full
-
 HUB = "jupyterhub"
 PORT = 8443
 RUNS_LIMIT = 420.0

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A member that leaves ends its jobs first. The last file of this folder: afterwards there are two."""
 
-import pytest
-
 from harness import slurm
 from harness.cluster import read_status, wait_formed
 from harness.machine import Machine
 from harness.waiting import wait_for
-
-pytestmark = pytest.mark.full
 
 SECONDS = 45
 """How long the job takes: longer than an emulated machine needs to begin to leave."""
