@@ -12,7 +12,7 @@ from pathlib import Path
 from agent.errors import ClusterError
 from image.artefacts import describe_build
 from image.assets import stage_assets
-from image.cache import check_seal, digest_files, remove_tree, seal_tree
+from image.cache import check_seal, digest_files, remove_tree, seal_tree, touch_seal
 from image.environment import Environment, make_folder, prepare_packages
 from image.manifest import Manifest, read_manifest
 from image.mkosi import FIRST_PHASE, Order, compose_command, name_phase, trees_of
@@ -51,6 +51,8 @@ def build_image(
     """Bring `output` up to date with `order`; on any failure or interruption it stays as it was."""
     inputs = name_inputs(order, source)
     if not order.refresh and not check_seal(output, inputs):
+        # Whoever asks for a build may mean to use it: it is the last one, also if there was nothing to do.
+        touch_seal(output)
         return Build(output, read_manifest(output / "manifest.json"), fresh=False)
     scratch = make_folder(environment.cache / "build" / output.name)
     new = output.with_name(f".{output.name}.new")

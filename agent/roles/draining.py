@@ -2,6 +2,8 @@
 """Runs the command by which a role gives up its work before its units stop, and never waits for it."""
 
 import logging
+import os
+import signal
 import subprocess
 
 from agent.roles.role import Drain
@@ -56,5 +58,6 @@ class Draining:
     def _end(self, role: str) -> None:
         process, _ = self._running.pop(role, (None, 0.0))
         if process is not None and process.poll() is None:
-            process.kill()
+            # With all that it has started: it leads a session, and so a group, of its own.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()

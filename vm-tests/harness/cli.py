@@ -77,7 +77,9 @@ def _up(args: argparse.Namespace, context: VmContext) -> int:
     credential = context.credential(group.name)
     boot = Boot({JOIN_CREDENTIAL: credential} if credential else {})
     profile = args.profile or disks.find_profile(context.images.parent)
-    image = disks.find_image(context.images.parent / profile)
+    images = context.images.parent / profile
+    image = disks.find_image(images)
+    disks.check_guest_agent(images)
     with group.locked():
         group.create(image)
         known = [machine.name for machine in group.machines()]

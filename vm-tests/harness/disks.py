@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that a node is made of: the shared base image, its overlay, its UEFI variables."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,12 +14,37 @@ from harness.model import Firmware, NodePaths, NodeSpec
 from image.toolstree import ToolsTree
 
 _BUILD = "./build.py --profile {profile}"
+_GUEST_AGENT = "qemu-guest-agent"
 
 
 def find_profile(output: Path) -> str:
-    """Return the profile whose image in `output` was built last; "vm" where there is none."""
-    built = sorted(output.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
-    return built[-1].parent.name if built else "vm"
+    """Return the profile that was built last, of those in `output` for VMs; "vm" where there is none."""
+    built = [path.parent for path in output.glob("*/manifest.json") if _has_guest_agent(path)]
+    return max(built, key=_built).name if built else "vm"
+
+
+def check_guest_agent(images: Path) -> None:
+    """Raise ClusterError when an image is for bare metal only: nobody would ever hear of its machines."""
+    manifest = images / "manifest.json"
+    if manifest.is_file() and not _has_guest_agent(manifest):
+        raise ClusterError(
+            f"profile {images.name} has no {_GUEST_AGENT}, through which all that is done with VMs goes",
+            hint="take the one for VMs: vm for node, hpc for hpc-node, kube for kube-node",
+        )
+
+
+def _has_guest_agent(manifest: Path) -> bool:
+    try:
+        packages = json.loads(manifest.read_bytes())["packages"]
+        return any(package["name"] == _GUEST_AGENT for package in packages)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _built(images: Path) -> float:
+    """When a profile was built, or when a build of it last found nothing to do."""
+    paths = (images / "manifest.json", images.with_name(f"{images.name}.seal"))
+    return max(path.stat().st_mtime for path in paths if path.exists())
 
 
 def find_image(images: Path) -> Path:
