@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which packages of the Python package index an image gets: image/python/node.txt, and its PROFILE.txt.
+"""Which packages of the Python package index an image gets: image/python/node.txt, and those of what runs on it.
 
 Standard library only: used before anything is installed.
 """
@@ -18,8 +18,8 @@ def list_requirements(project: Path) -> dict[str, Path]:
 
 
 def choose_requirements(project: Path, profile: str) -> dict[str, Path]:
-    """Return those of one profile; what runs on it, and so its packages, is its name up to a hyphen."""
-    wanted = (_ALL, profile.partition("-")[0])
+    """Return those of one profile: the words of its name say what runs on it."""
+    wanted = (_ALL, *profile.split("-"))
     return {name: file for name, file in list_requirements(project).items() if name in wanted}
 
 

@@ -61,7 +61,7 @@ def test_an_unknown_profile_is_refused() -> None:
     assert status == 1
     assert lines[-2:] == [
         "error: there is no profile 'vn'",
-        "hint: choose one of: node, hpc-node, kube-node, vm, hpc, kube",
+        "hint: choose one of: node, hpc-node, kube-node, hpc-kube-node, vm, hpc, kube, hpc-kube",
     ]
 
 

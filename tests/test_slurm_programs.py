@@ -183,3 +183,45 @@ def test_a_worker_that_no_controller_knows_has_nothing_to_end(tmp_path: Path) ->
     path = f"{tmp_path}:{os.environ['PATH']}"
     assert subprocess.run(["sh", program], env={"PATH": path}, check=False, timeout=20).returncode == 0
     assert (tmp_path / "asked").exists()
+
+
+def forget(folder: Path, members: str, workers: str) -> tuple[int, str]:
+    """Run forget-workers on n-me; return its status and what it had SLURM delete."""
+    (folder / "members").write_text(members)
+    deleted = folder / "deleted"
+    deleted.write_text("")
+    scripts = {
+        "hostname": "echo n-me",
+        "sinfo": f"printf '{workers}'",
+        # One that has jobs is refused.
+        "scontrol": f'[ "$2" != nodename=n-busy ] || exit 1; echo "$2" >>{deleted}',
+    }
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    argv = ["sh", str(FOLDER / "forget-workers"), str(folder / "members")]
+    path = f"{folder}:{os.environ['PATH']}"
+    done = subprocess.run(argv, env={"PATH": path}, check=False, timeout=20, capture_output=True)
+    return done.returncode, deleted.read_text()
+
+
+def test_workers_that_are_no_members_and_do_not_answer_are_forgotten(tmp_path: Path) -> None:
+    workers = (
+        "n-me idle\\nn-off down*\\nn-gone down*\\nn-gone down*\\nn-drained drained*\\nn-busy down\\n"
+        "n-other idle\\nn-of down\\n"
+    )
+    status, deleted = forget(tmp_path, "n-me\nn-off\n", workers)
+    assert (status, deleted.split()) == (0, ["nodename=n-drained", "nodename=n-gone", "nodename=n-of"])
+
+
+@pytest.mark.parametrize("members", ["", "n-off\n", "n-me2\n"])
+def test_a_list_of_members_without_this_one_has_nobody_forgotten(tmp_path: Path, members: str) -> None:
+    status, deleted = forget(tmp_path, members, "n-gone down*\\n")
+    assert status != 0
+    assert deleted == ""
+
+
+def test_a_controller_that_does_not_answer_has_nobody_forgotten(tmp_path: Path) -> None:
+    status, deleted = forget(tmp_path, "n-me\n", "'; exit 1; '")
+    assert status != 0
+    assert deleted == ""

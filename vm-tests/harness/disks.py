@@ -29,7 +29,7 @@ def check_guest_agent(images: Path) -> None:
     if manifest.is_file() and not _has_guest_agent(manifest):
         raise ClusterError(
             f"profile {images.name} has no {_GUEST_AGENT}, through which all that is done with VMs goes",
-            hint="take the one for VMs: vm for node, hpc for hpc-node, kube for kube-node",
+            hint="take the one for VMs: vm in the place of node, and of others the name without -node",
         )
 
 
