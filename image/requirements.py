@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which packages of the Python package index an image gets: image/python/node.txt, and those of what runs on it.
+"""What an image gets from the Python package index: image/python/node.txt, and the file of what runs on it.
 
 Standard library only: used before anything is installed.
 """

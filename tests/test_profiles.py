@@ -17,7 +17,9 @@ PROJECT = Path(__file__).parent.parent
 
 def test_each_profile_has_a_description() -> None:
     profiles = list_profiles(PROJECT)
-    assert {"vm", "node", "hpc", "hpc-node", "kube", "kube-node", "hpc-kube", "hpc-kube-node"} == set(profiles)
+    assert {"vm", "node", "hpc", "hpc-node", "kube", "kube-node", "hpc-kube", "hpc-kube-node"} == set(
+        profiles
+    )
     assert all(profiles.values())
 
 

@@ -2,6 +2,7 @@
 """The processes that serve one VM: its QEMU, and beside it a software TPM and a relay where needed."""
 
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,14 +31,14 @@ def start_tpm(tools: ToolsTree, group: Path, paths: NodePaths) -> None:
 def start_relay(namespace: Namespace, group: Path, paths: NodePaths) -> None:
     """Start the relay between socket `net` and the VM's port of the bridge."""
     command = python("harness.relay", str(paths.socket("net")), f"{paths.name}-vm")
-    if not _start(namespace, group, f"{paths.name}.relay", command):
-        raise ClusterError(f"{paths.name} cannot be connected to the VM network")
+    if error := _start(namespace, group, f"{paths.name}.relay", command):
+        raise ClusterError(f"{paths.name} cannot be connected to the VM network: {error}")
 
 
 def start_balancer(namespace: Namespace, group: Path, port: int, addresses: Sequence[str]) -> None:
     """Start what leads from `port` of the network's own address to whichever of `addresses` has it."""
-    if not _start(namespace, group, "balancer", python("harness.balance", str(port), *addresses)):
-        raise ClusterError(f"port {port} of the VM network cannot be used")
+    if error := _start(namespace, group, "balancer", python("harness.balance", str(port), *addresses)):
+        raise ClusterError(f"port {port} of the VM network cannot be used: {error}")
 
 
 def end(group: Path, paths: NodePaths) -> None:
@@ -49,19 +50,26 @@ def end(group: Path, paths: NodePaths) -> None:
         socket.unlink(missing_ok=True)
 
 
-def _start(namespace: Namespace, group: Path, role: str, command: list[str]) -> bool:
-    """Start one of our programs inside the network; tell whether it says that it works."""
-    started = subprocess.Popen(
-        namespace.command(command),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env=python_env() | processes.mark(group, role),
-    )
-    assert started.stdout is not None
-    with started.stdout:
-        return started.stdout.readline() == b"ready\n"
+def _start(namespace: Namespace, group: Path, role: str, command: list[str]) -> str:
+    """Start one of our programs inside the network; return why it does not work, empty if it says it does."""
+    # Not a pipe: nobody reads there once it works.
+    with tempfile.TemporaryFile() as complaints:
+        started = subprocess.Popen(
+            namespace.command(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            start_new_session=True,
+            env=python_env() | processes.mark(group, role),
+        )
+        assert started.stdout is not None
+        with started.stdout:
+            if started.stdout.readline() == b"ready\n":
+                return ""
+        status = started.wait()
+        complaints.seek(0)
+        lines = complaints.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"exit status {status}"
 
 
 def _launch(group: Path, paths: NodePaths, role: str, command: list[str]) -> None:
