@@ -28,6 +28,8 @@ RUN_LIMIT = 300.0
 """Seconds from a formed cluster to three servers, one after the other, and an agent."""
 SERVER_MEMORY, AGENT_MEMORY = 2048, 1024
 """MiB: the second is too little for a server."""
+_WRITES = b"[Service]\nReadWritePaths=/var/lib/rancher/recorder\n"
+"""What the recorder needs as kubectl, and kubectl does not: it writes down what it is told."""
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +39,15 @@ def image() -> Path:
 
 
 @pytest.fixture(scope="module")
-def four(lab: Lab) -> Iterator[list[Machine]]:
+def boot() -> Boot:
+    """What each of the machines is started with."""
+    credential = encode(make_credential(4))
+    return Boot({JOIN_CREDENTIAL: credential, "systemd.unit-dropin.k3s-forget@.service": _WRITES})
+
+
+@pytest.fixture(scope="module")
+def four(lab: Lab, boot: Boot) -> Iterator[list[Machine]]:
     """node1 to node3, which can be servers, and node4, which cannot."""
-    boot = Boot({JOIN_CREDENTIAL: encode(make_credential(4))})
     sizes = (*[SERVER_MEMORY] * 3, AGENT_MEMORY)
     specs = [NodeSpec(f"node{number}", memory=size) for number, size in enumerate(sizes, 1)]
     machines = [lab.start(spec, boot) for spec in specs]
@@ -116,11 +124,13 @@ def test_the_recorders_tokens_are_for_root_and_that_of_servers_is_on_servers(
         assert set(listed.split("\n")) - {""} == {f"{name} 600 root" for name in names}
 
 
-def test_a_server_of_the_recorder_comes_back_with_what_it_had(lab: Lab, four: list[Machine]) -> None:
+def test_a_server_of_the_recorder_comes_back_with_what_it_had(
+    lab: Lab, four: list[Machine], boot: Boot
+) -> None:
     machine = next(each for each in four if "cluster-init" in find(each, "configured")[0]["config"])
     identifier = find(machine, "runs")[0]["identifier"]
     machine.power_cut()
-    lab.start(machine.spec, Boot())
+    lab.start(machine.spec, boot)
     machine.wait_ready(READY_LIMIT)
     wait_for("it to run again", lambda: len(find(machine, "runs")) == 2, RUN_LIMIT)
     assert find(machine, "runs")[1]["identifier"] == identifier
