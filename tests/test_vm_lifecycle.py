@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ClusterError
-from harness import acceleration, cli, processes
+from harness import acceleration, cli, companions, processes
 from harness.group import Group, need_memory
 from harness.model import NodeSpec, VmContext
 from harness.waiting import wait_for
@@ -167,6 +167,18 @@ def test_without_an_image_the_hint_is_the_command_that_makes_it(context: VmConte
     with pytest.raises(ClusterError, match="no image") as caught:
         run(context, "up")
     assert caught.value.hint == "run ./build.py --profile vm"
+
+
+def test_a_program_beside_the_machines_finds_its_modules_by_itself_and_says_why_it_fails(
+    context: VmContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As under ./build.py, which names no folder of the harness.
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    group = group_of(context)
+    group.namespace.open()
+    companions.start_balancer(group.namespace, group.folder, 8443, ["10.77.0.11"])
+    with pytest.raises(ClusterError, match=r"port 8443 .* cannot be used: .*address already in use"):
+        companions.start_balancer(group.namespace, group.folder, 8443, ["10.77.0.11"])
 
 
 def test_more_memory_than_there_is_is_refused_before_anything_starts(context: VmContext) -> None:

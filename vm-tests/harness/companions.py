@@ -60,7 +60,7 @@ def _start(namespace: Namespace, group: Path, role: str, command: list[str]) -> 
             stdout=subprocess.PIPE,
             stderr=complaints,
             start_new_session=True,
-            env=python_env() | processes.mark(group, role),
+            env=processes.mark(group, role) | python_env(),
         )
         assert started.stdout is not None
         with started.stdout:
