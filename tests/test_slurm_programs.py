@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The programs that the image adds to SLURM."""
 
+import json
 import os
 import subprocess
+import time
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -88,13 +90,16 @@ ctypes.CDLL(None).prctl({PR_SET_NAME}, b"sstate", 0, 0, 0)
 print([difftime(*case) for case in cases], pathlib.Path({str(saving)!r}).exists())
 before = pathlib.Path({str(saving)!r}).stat().st_mtime_ns
 time.sleep(0.02)
-print(difftime(11, 10), pathlib.Path({str(saving)!r}).stat().st_mtime_ns > before)
+print(difftime(11, 10))
+times = pathlib.Path({str(saving)!r}).stat()
+print(times.st_mtime_ns > before, times.st_atime_ns == before, 0 <= time.time() - times.st_mtime < 20)
 """
     done = subprocess.run(["python3", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "[0.0, 1.0, 4.0, 5.0, 89.0, -89.0] False",
         "[0.0, 5.0, 5.0, 5.0, 89.0, -89.0] True",
-        "5.0 True",
+        "5.0",
+        "True True True",
     ]
 
 
@@ -171,6 +176,48 @@ def test_a_worker_has_what_computes_and_nothing_else(tmp_path: Path, start_worke
 def test_a_worker_without_a_gpu_registers_without(tmp_path: Path, start_worker: ModuleType) -> None:
     assert start_worker.find_gpus(tmp_path) == []
     assert (start_worker.write_lines([]), start_worker.describe([])) == ("", ())
+
+
+def await_saved(folder: Path, varlinkctl: str) -> tuple[int, list[str]]:
+    """Run await-saved; return its status and what it has called, a line each."""
+    called = folder / "called"
+    called.write_text("")
+    for name in ("scontrol", "varlinkctl", "systemd-cat", "sleep"):
+        answer = varlinkctl if name == "varlinkctl" else ":"
+        script = f'#!/bin/sh\necho {name} "$*" >>{called}\n{answer}\n'
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    variables = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    argv = ["sh", str(FOLDER / "await-saved")]
+    done = subprocess.run(argv, env=variables, check=False, timeout=20, capture_output=True)
+    return done.returncode, called.read_text().splitlines()
+
+
+def test_a_job_begins_once_slurm_was_made_to_save_and_most_voters_have_it(tmp_path: Path) -> None:
+    # Nobody answers, then the answer is no, then yes.
+    first, second = tmp_path / "first", tmp_path / "second"
+    answers = (
+        f"[ -e {first} ] || {{ touch {first}; exit 1; }}\n"
+        f"""[ -e {second} ] || {{ touch {second}; echo '{{"settled" : false}}'; exit 0; }}\n"""
+        """echo '{"settled" : true}'"""
+    )
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    status, called = await_saved(tmp_path, answers)
+    assert status == 0
+    names = [line.split()[0] for line in called]
+    assert names == ["scontrol", "varlinkctl", "sleep"] * 2 + ["scontrol", "varlinkctl"]
+    assert called[0] == "scontrol update jobid=7 sitefactor=0"
+    asked = {line.rpartition(" ")[2] for line in called if line.startswith("varlinkctl")}
+    assert len(asked) == 1, "since when, and that is one time"
+    since = json.loads(asked.pop())["since"] / 1000
+    assert before - 0.05 <= since <= time.clock_gettime(time.CLOCK_BOOTTIME) + 0.05
+
+
+def test_a_job_begins_also_where_nobody_ever_answers_and_that_is_said(tmp_path: Path) -> None:
+    status, called = await_saved(tmp_path, "exit 1")
+    assert status == 0
+    assert called[-1] == "systemd-cat --identifier=await-saved --priority=warning"
+    assert sum(line.startswith("varlinkctl") for line in called) == 20
 
 
 def test_a_worker_that_no_controller_knows_has_nothing_to_end(tmp_path: Path) -> None:

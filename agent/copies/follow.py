@@ -87,8 +87,7 @@ class Follower:
         saves = self._followed.saves
         if saves is None:
             return True
-        begun, done = read_times(saves, self._followed.folder)
-        return is_saved(since, begun, done, time.clock_gettime(time.CLOCK_BOOTTIME))
+        return is_saved(since, *read_times(saves, self._followed.folder))
 
     def _have_taken(self, look: int) -> bool:
         return 2 * sum(sender.taken >= look for sender in self._senders) > len(self._voters)

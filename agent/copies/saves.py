@@ -2,11 +2,14 @@
 """Whether a role has saved what it knew at some time. `is_saved` is pure.
 
 A role that keeps its state in memory says so by two files: one that it touches whenever it begins to save,
-and one in its state that is replaced when it has. All times are seconds of CLOCK_BOOTTIME.
+and one in its state that is replaced when it has. The first has two times, as a role may begin once more and
+find nothing to save: modified when it began last, accessed when it did before. Whoever asks has the role
+save. All times are seconds of CLOCK_BOOTTIME.
 """
 
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,33 +17,29 @@ from typing import Annotated
 from agent.copies.message import NAME
 from agent.status.schema import Text
 
-QUIET = 1.5
-"""Seconds without a save after which there is nothing to save: a role begins to within one."""
-
 
 @dataclass(frozen=True)
 class Saves:
     """Where a role tells that it saves."""
 
-    begin: Annotated[str, Text(r"/run(/[A-Za-z0-9][A-Za-z0-9._-]*)+")]  # touched when a save begins
+    begin: Annotated[str, Text(r"/run(/[A-Za-z0-9][A-Za-z0-9._-]*)+")]  # see above
     file: Annotated[str, Text(NAME)]  # within the state; replaced when the save is done
 
 
-def is_saved(since: float, begun: float | None, done: float | None, now: float) -> bool:
-    """Tell whether what was so at `since` is saved; `begun`, `done`: when those files were last written."""
-    if begun is None or done is None or done < begun:
-        return False
-    return begun > since or now - max(since, done) > QUIET
+def is_saved(since: float, begun: Iterable[float], done: float | None) -> bool:
+    """Tell whether what was so at `since` is saved: one that has begun later, of `begun`, is `done`."""
+    return done is not None and any(since < each <= done for each in begun)
 
 
-def read_times(saves: Saves, state: Path) -> tuple[float | None, float | None]:
-    """Return when a save last began, and when one was done."""
+def read_times(saves: Saves, state: Path) -> tuple[tuple[float, ...], float | None]:
+    """Return when the role began to save, the last two times, and when it was done last."""
     offset = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
-    def read(path: Path) -> float | None:
+    def read(path: Path) -> tuple[float, ...]:
         try:
-            return os.stat(path, follow_symlinks=False).st_mtime - offset  # noqa: PTH116
+            found = os.stat(path, follow_symlinks=False)  # noqa: PTH116
         except OSError:
-            return None
+            return ()
+        return found.st_mtime - offset, found.st_atime - offset
 
-    return read(Path(saves.begin)), read(state / saves.file)
+    return read(Path(saves.begin)), next(iter(read(state / saves.file)), None)

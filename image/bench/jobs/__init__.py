@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure SLURM on three real machines: the loss of its controller, MPI, and what roles add to an image.
 
-The loss is measured on the same machines with our roles and with SLURM's own backup controller. Takes about
-half an hour under TCG, and five minutes more for each further run.
+The loss is measured on the same machines with our roles and with SLURM's own backup controller. Takes three
+quarters of an hour under TCG with three runs, and three minutes more for each further run.
 """
 
 import json

@@ -20,7 +20,8 @@ _STATE = "/run/bench/state"
 _KEY = "/run/bench/slurm.key"
 _PREPARE = f"""
 # The agent would have the roles back at once.
-systemctl mask --runtime --now --quiet clusteros-roles.socket clusteros-roles.service slurmctld.service slurmd.service
+systemctl mask --runtime --now --quiet clusteros-roles.socket clusteros-roles.service
+systemctl mask --runtime --now --quiet slurmctld.service slurmd.service
 mkdir -p {_STATE} /run/bench/spool /run/slurm /run/slurmctld
 chown slurm: /run/bench {_STATE} /run/slurmctld
 echo CgroupPlugin=disabled >/run/bench/cgroup.conf
