@@ -102,7 +102,7 @@ def seal_tree(tree: Path, inputs: str) -> None:
 
 
 def touch_seal(tree: Path) -> None:
-    """Note that `tree`, which is sealed, was asked for now."""
+    """Give the seal of `tree` the time of now, at which it was asked for."""
     os.utime(_seal_of(tree))
 
 

@@ -178,7 +178,7 @@ def test_a_worker_without_a_gpu_registers_without(tmp_path: Path, start_worker: 
     assert (start_worker.write_lines([]), start_worker.describe([])) == ("", ())
 
 
-def await_saved(folder: Path, varlinkctl: str) -> tuple[int, list[str]]:
+def await_saved(folder: Path, varlinkctl: str, **of_job: str) -> tuple[int, list[str]]:
     """Run await-saved; return its status and what it has called, a line each."""
     called = folder / "called"
     called.write_text("")
@@ -187,7 +187,7 @@ def await_saved(folder: Path, varlinkctl: str) -> tuple[int, list[str]]:
         script = f'#!/bin/sh\necho {name} "$*" >>{called}\n{answer}\n'
         (folder / name).write_text(script)
         (folder / name).chmod(0o755)
-    variables = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    variables = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", **of_job}
     argv = ["sh", str(FOLDER / "await-saved")]
     done = subprocess.run(argv, env=variables, check=False, timeout=20, capture_output=True)
     return done.returncode, called.read_text().splitlines()
@@ -211,6 +211,13 @@ def test_a_job_begins_once_slurm_was_made_to_save_and_most_voters_have_it(tmp_pa
     assert len(asked) == 1, "since when, and that is one time"
     since = json.loads(asked.pop())["since"] / 1000
     assert before - 0.05 <= since <= time.clock_gettime(time.CLOCK_BOOTTIME) + 0.05
+
+
+def test_the_last_task_of_an_array_is_not_taken_for_all_of_them(tmp_path: Path) -> None:
+    task = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "0"}
+    _, called = await_saved(tmp_path, """echo '{"settled" : true}'""", **task)
+    assert called[0] == "scontrol update jobid=7_0 sitefactor=0"
+    assert len(called) == 2
 
 
 def test_a_job_begins_also_where_nobody_ever_answers_and_that_is_said(tmp_path: Path) -> None:
