@@ -1,124 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The supervisor with a recorder in systemd's place: what it writes, starts and stops, and when."""
 
-import os
-from base64 import b64encode
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agent.facts import read_facts
-from agent.roles import supervisor as supervisors
-from agent.roles.order import (
-    DeliveredSecret,
-    Holder,
-    Host,
-    Order,
-    OrderedRole,
-    ServerGroup,
-    ServerHost,
-    without_times,
-)
+from agent.roles.order import OrderedRole, ServerGroup, ServerHost, without_times
 from agent.roles.plan import KILL_AFTER, Unit
-from agent.roles.role import Census, Drain, Kind, OnChange, Placement, RenderedFile, Role, SharedSecret
+from agent.roles.role import Kind
 from agent.roles.supervisor import Supervisor
-from agent.roles.users import HOMES
-from agent.tree import Tree
-from agent.users.userdb_folder import UserdbFolder
 from harness.waiting import wait_for
-from tests.example_users import ALICE, BOB
-
-ME = Host("3jziSxiYaDg5UQvdWtkXbHKw1pVovCSTdFy4roQm7FQN", "n-3jzisxiyad", "10.86.0.1", "fd00::1", voter=True)
-QUEUE, WORKER = "queue.service", "worker.service"
-
-
-class Recorder:
-    """Units that do what they are told at once, unless they `linger`."""
-
-    def __init__(self) -> None:
-        self.states = {QUEUE: Unit.INACTIVE, WORKER: Unit.INACTIVE}
-        self.calls: list[tuple[str, str]] = []
-        self.linger = False
-        self.fails: set[str] = set()
-
-    def read_units(self, units: Iterable[str]) -> dict[str, Unit]:
-        return {unit: self.states[unit] for unit in units}
-
-    def start(self, unit: str) -> None:
-        self.calls.append(("start", unit))
-        self.states[unit] = Unit.FAILED if unit in self.fails else Unit.ACTIVE
-
-    def stop(self, unit: str) -> None:
-        self.calls.append(("stop", unit))
-        self.states[unit] = Unit.STOPPING if self.linger else Unit.INACTIVE
-
-    def kill(self, unit: str) -> None:
-        self.calls.append(("kill", unit))
-        self.states[unit] = Unit.FAILED
-
-    def restart(self, unit: str) -> None:
-        self.calls.append(("restart", unit))
-
-    def reload(self, unit: str) -> None:
-        self.calls.append(("reload", unit))
+from tests.recorded_roles import EVERY, LEASE, ME, QUEUE, WORKER, Recorder, make, order, record, settle
 
 
 @pytest.fixture
 def units(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder = Recorder()
-    monkeypatch.setattr(supervisors, "systemd", recorder)
-    monkeypatch.setattr(os, "chown", lambda *_: None)
-    return recorder
+    return record(monkeypatch)
 
 
 @pytest.fixture
 def supervisor(units: Recorder, tmp_path: Path) -> Supervisor:
     return make(tmp_path)
-
-
-def make(tmp_path: Path, kind: Kind = Kind.LEADER) -> Supervisor:
-    (tmp_path / "queue.conf.j2").write_text("at {{ holders['queue'].address }} in {{ epoch }}\n")
-    (tmp_path / "names.j2").write_text("{% for m in members %}{{ m.hostname }}\n{% endfor %}")
-    files = (
-        RenderedFile(str(tmp_path / "out/queue.conf"), "queue.conf.j2", "root", 0o640, OnChange.RESTART),
-        RenderedFile(str(tmp_path / "out/names"), "names.j2", "root", 0o644, OnChange.RELOAD),
-    )
-    key = (SharedSecret("queue/key", 32),)
-    placement, census = Placement(), Census(("/bin/echo", '{"jobs": 7}'), 10)
-    roles = {
-        "queue": Role("queue", tmp_path, kind, "", placement, (), key, files, (QUEUE,), None),
-        "worker": Role(
-            "worker", tmp_path, Kind.EVERY, "", placement, ("queue",), key, (), (WORKER,), None, census
-        ),
-    }
-    (tmp_path / "etc").mkdir(exist_ok=True)
-    userdb = UserdbFolder(tmp_path / "homes.conf", tmp_path / "userdb", tmp_path / "etc")
-    return Supervisor(roles, read_facts(Tree()), tmp_path, userdb)
-
-
-def order(*roles: OrderedRole, held: bool = True, members: int = 1, secret: bytes = b"s" * 32) -> Order:
-    holder = Holder("queue", ME.hostname, ME.node_id, "fd00::7", 4)
-    return Order(
-        cluster="lab",
-        ipv4_range="10.86.0.0/16",
-        ipv6_range="fd00::/64",
-        me=ME,
-        members=(ME,) * members,
-        holders=(holder,) if held else (),
-        roles=roles,
-        secrets=(DeliveredSecret("queue/key", 1, b64encode(secret).decode()),) if secret else (),
-    )
-
-
-LEASE = OrderedRole("queue", 4, 100.0)
-EVERY = OrderedRole("worker", 0, None)
-
-
-def settle(supervisor: Supervisor, now: float) -> None:
-    for _ in range(4):
-        supervisor.tick(now)
 
 
 def test_a_role_that_is_ordered_is_rendered_and_started(
@@ -207,59 +110,6 @@ def test_what_is_not_ordered_any_more_stops_and_leaves_no_secret(
     settle(supervisor, 12.0)
     assert units.calls[-1] == ("stop", WORKER)
     assert not (tmp_path / "secrets/queue.key").exists()
-
-
-def drained(tmp_path: Path, script: str, limit: int = 60) -> Supervisor:
-    """A supervisor of one role, which drains by a shell script."""
-    drain = Drain(("/bin/sh", "-c", script), limit)
-    role = Role("worker", tmp_path, Kind.EVERY, "", Placement(), (), (), (), (WORKER,), None, drain=drain)
-    supervisor = Supervisor({"worker": role}, read_facts(Tree()), tmp_path)
-    supervisor.take(order(EVERY))
-    settle(supervisor, 10.0)
-    supervisor.take(order())
-    return supervisor
-
-
-def state_of(supervisor: Supervisor, now: float) -> str:
-    supervisor.tick(now)
-    return " ".join(f"{each.state} {each.reason}" for each in supervisor.take(order()).roles)
-
-
-def test_a_role_gives_up_its_work_before_its_units_stop(units: Recorder, tmp_path: Path) -> None:
-    supervisor = drained(tmp_path, f"while [ ! -e {tmp_path}/idle ]; do sleep 0.01; done")
-    assert state_of(supervisor, 11.0) == "stopping gives up its work"
-    assert state_of(supervisor, 69.0) == "stopping gives up its work"
-    assert units.calls == [("start", WORKER)]
-    (tmp_path / "idle").touch()
-    wait_for("the role to be gone", lambda: not state_of(supervisor, 69.5), 10.0)
-    assert units.calls == [("start", WORKER), ("stop", WORKER)]
-
-
-@pytest.mark.parametrize(("script", "now"), [("sleep 60", 72.0), ("exit 3", 12.0), ("exec /nowhere", 12.0)])
-def test_a_drain_that_takes_too_long_or_fails_holds_nothing_up(
-    units: Recorder, tmp_path: Path, script: str, now: float
-) -> None:
-    supervisor = drained(tmp_path, script)
-    state_of(supervisor, 11.0)
-    wait_for("the role to be gone", lambda: not state_of(supervisor, now), 10.0)
-    assert units.calls[-1] == ("stop", WORKER)
-
-
-def test_a_role_that_is_wanted_again_while_it_drains_begins_anew(units: Recorder, tmp_path: Path) -> None:
-    supervisor = drained(tmp_path, "sleep 60")
-    state_of(supervisor, 11.0)
-    supervisor.take(order(EVERY))
-    settle(supervisor, 12.0)
-    assert units.calls == [("start", WORKER), ("restart", WORKER)]
-    supervisor.take(order())
-    assert state_of(supervisor, 100.0) == "stopping gives up its work"
-
-
-def test_who_was_removed_stops_at_once(units: Recorder, tmp_path: Path) -> None:
-    supervisor = drained(tmp_path, "sleep 60")
-    supervisor.take(replace(order(), me=None))
-    settle(supervisor, 11.0)
-    assert units.calls == [("start", WORKER), ("stop", WORKER)]
 
 
 def test_a_unit_that_died_is_started_again_after_a_pause(supervisor: Supervisor, units: Recorder) -> None:
@@ -353,43 +203,6 @@ def test_who_needs_a_role_of_kind_servers_waits_until_it_has_begun(
     assert state.reason == "queue has not begun"
     settle(supervisor, 11.0)
     assert units.calls == [("start", WORKER)]
-
-
-def test_users_are_written_down_and_get_their_homes(
-    supervisor: Supervisor, units: Recorder, tmp_path: Path
-) -> None:
-    users = replace(order(EVERY), users=(ALICE, BOB))
-    supervisor.take(users)
-    settle(supervisor, 10.0)
-    assert (tmp_path / "userdb/1001.user").exists()
-    assert units.calls == [("restart", HOMES), ("start", WORKER)]
-    supervisor.take(replace(users, users=(BOB,)))
-    settle(supervisor, 11.0)
-    assert not (tmp_path / "userdb/1001.user").exists()
-    assert (tmp_path / "userdb/1002.user").exists()
-
-
-def test_users_stay_when_the_supervisor_is_started_anew(
-    supervisor: Supervisor, units: Recorder, tmp_path: Path
-) -> None:
-    supervisor.take(replace(order(), users=(BOB,)))
-    settle(supervisor, 10.0)
-    again = make(tmp_path)
-    settle(again, 11.0)
-    assert (tmp_path / "userdb/bob.user").exists()
-
-
-def test_users_that_cannot_be_written_hold_up_no_role_and_come_later(
-    supervisor: Supervisor, units: Recorder, tmp_path: Path
-) -> None:
-    (tmp_path / "userdb").write_text("")
-    supervisor.take(replace(order(EVERY), users=(BOB,)))
-    settle(supervisor, 10.0)
-    assert units.calls == [("start", WORKER)]
-    (tmp_path / "userdb").unlink()
-    settle(supervisor, 11.0)
-    assert (tmp_path / "userdb/bob.user").exists()
-    assert units.calls[-1] == ("restart", HOMES)
 
 
 def test_a_lease_that_goes_on_is_no_news_and_all_else_is() -> None:
