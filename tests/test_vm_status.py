@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `./build.py vm status` says of machines, from the documents that their agents publish."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from agent.cluster import RaftStatus
 from agent.status.document import LeaseStatus, MeshPeerStatus, NodeStatus
 from harness import table
+from harness.cluster import list_unsettled
 from harness.status import Seen, describe
 from tests.example_status import HOSTNAMES, NODES, make_member, make_status
 
@@ -63,3 +66,36 @@ def test_an_agent_that_is_silent_is_said() -> None:
 def test_where_nobody_looks_tables_are_lines_with_tabs(capsys: pytest.CaptureFixture[str]) -> None:
     table.show([table.Table(("a", "b"), [{"a": 1}, {"b": "x"}], "all of it"), table.Table(("c",), [])])
     assert capsys.readouterr().out == "# all of it\na\tb\n1\t-\n-\tx\n\nc\n"
+
+
+def test_roles_that_run_where_they_may_leave_nothing_to_wait_for() -> None:
+    here, elsewhere, unfit = (
+        make_role("hub", "leader", state) for state in ("running", "elsewhere", "unfit")
+    )
+    worker, absent = make_role("worker", "every", "running"), make_role("gpu", "leader", "unfit")
+    found = list_unsettled(
+        [see_roles(here, worker, absent), see_roles(elsewhere, worker, absent), see_roles(unfit)]
+    )
+    assert found == []
+
+
+def test_roles_that_do_not_run_yet_are_named() -> None:
+    hub = make_role("hub", "leader", "elsewhere")
+    worker = make_role("worker", "every", "waiting", "no server has begun")
+    server = make_role("server", "servers", "starting")
+    found = list_unsettled([see_roles(hub, worker), see_roles(hub, server), {}])
+    hostname = HOSTNAMES[0]
+    assert found == [
+        "a member says nothing",
+        f"worker on {hostname}: no server has begun",
+        f"server on {hostname}: starting",
+        "hub: nobody has it",
+    ]
+
+
+def make_role(name: str, kind: str, state: str, reason: str = "") -> dict[str, object]:
+    return {"name": name, "kind": kind, "state": state, "reason": reason, "figures": {}}
+
+
+def see_roles(*roles: dict[str, object]) -> Mapping[str, Any]:
+    return see(0, roles=list(roles)).document

@@ -12,11 +12,13 @@ from typing import Any, TypeAlias
 
 from agent.errors import ClusterError
 from harness import attach, disks, table
+from harness.cluster import FORM_LIMIT, SETTLE_LIMIT, wait_formed, wait_settled
 from harness.group import Group, GroupBusyError, groups, need_memory
 from harness.machine import BOOT_LIMIT, SHUTDOWN_LIMIT, Machine
 from harness.model import JOIN_CREDENTIAL, MEMORY, Boot, NodeSpec, VmContext
 from harness.status import look, watch
 from harness.tunnel import Tunnel
+from harness.waiting import LimitExceeded
 
 DEFAULT_GROUP = "default"
 _EXEC_LIMIT = 24 * 3600.0
@@ -36,12 +38,18 @@ def register(subparsers: _Subparsers) -> None:
     def add(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text, parents=[chosen])
 
-    up = add("up", "start nodes, making those that do not exist, and wait until they are ready")
+    up = add(
+        "up",
+        "start nodes, making those that do not exist, and wait until they are ready and do what they are for",
+    )
     up.add_argument(
         "--nodes", type=_count, metavar="N", help="node1 to nodeN (default: those that exist, or one)"
     )
     up.add_argument("--memory", type=_count, metavar="MIB", default=MEMORY, help=f"of a new node ({MEMORY})")
     up.add_argument("--profile", metavar="NAME", help="image to start from (default: the one built last)")
+    up.add_argument(
+        "--no-wait", action="store_true", help="do not wait until they are one cluster whose roles run"
+    )
     listing = add("list", "show all nodes and their state")
     listing.add_argument("--json", action="store_true", help="as a JSON list")
     status = add("status", "show the nodes and the cluster that they form; on a terminal until it is formed")
@@ -104,9 +112,27 @@ def _up(args: argparse.Namespace, context: VmContext) -> int:
         machine.wait_ready(max(1.0, limit - (time.monotonic() - started)))
         _say(f"{machine.name} is ready after {time.monotonic() - started:.0f} s at {machine.spec.address}")
     of = f" --cluster {group.name}" if args.cluster else ""
+    # A cluster is not whole while some of its machines are off.
+    if credential and not args.no_wait and all(machine.process is not None for machine in group.machines()):
+        _wait_formed(group, of, started)
     command = f"vm status{of}" if credential else f"vm exec{of} {names[0]} -- node-agent info"
     _say(f"next: ./build.py {command}")
     return 0
+
+
+def _wait_formed(group: Group, of: str, started: float) -> None:
+    """Wait until all machines of a group are one cluster, and then until its roles run."""
+    machines = group.machines()
+    share = max(1.0, len(machines) / len(os.sched_getaffinity(0)))
+    _say("waiting until they are one cluster whose roles run")
+    try:
+        wait_formed(machines, FORM_LIMIT * share)
+        _say(f"they are one cluster after {time.monotonic() - started:.0f} s")
+        wait_settled(machines, SETTLE_LIMIT * share)
+        _say(f"all its roles run after {time.monotonic() - started:.0f} s")
+    except LimitExceeded as error:
+        hint = f"the machines run on; see: ./build.py vm status{of}, or do not wait: --no-wait"
+        raise ClusterError(str(error), hint=hint) from None
 
 
 def _list(args: argparse.Namespace, context: VmContext) -> int:

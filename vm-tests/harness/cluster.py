@@ -8,13 +8,16 @@ from typing import Any
 from agent.errors import ClusterError
 from harness.machine import Machine
 from harness.model import Json
-from harness.waiting import wait_for
+from harness.waiting import LimitExceeded, wait_for
 
 PUBLISHED = "/run/cluster-os/status.json"
 SILENT = 20.0
 """Seconds without a new document after which something is wrong with an agent."""
 FORM_LIMIT = 240.0
 """Seconds from the last machine that is ready to one cluster of all; under TCG an agent starts in some."""
+
+SETTLE_LIMIT = 240.0
+"""Seconds from there until all its roles run."""
 
 
 def read_published(machine: Machine) -> tuple[Json, float]:
@@ -71,6 +74,35 @@ def wait_formed(machines: Sequence[Machine], limit: float = FORM_LIMIT) -> list[
         return documents if is_formed(documents) else None
 
     return wait_for(f"{len(machines)} machines to be one cluster", formed, limit)
+
+
+def wait_settled(machines: Sequence[Machine], limit: float) -> None:
+    """Wait until the machines, which are one cluster, run all that they can run."""
+    left: list[str] = []
+
+    def settled() -> bool:
+        left[:] = list_unsettled([read_status(machine) for machine in machines])
+        return not left
+
+    try:
+        wait_for("", settled, limit)
+    except LimitExceeded:
+        raise LimitExceeded(f"after {limit:.0f} s not all roles run: {'; '.join(left)}") from None
+
+
+def list_unsettled(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what does not run yet of the roles of members, each in a few words. Pure."""
+    found = ["a member says nothing"] * sum(not document for document in documents)
+    few: dict[str, set[str]] = {}
+    for document in documents:
+        for role in document.get("roles", ()):
+            if role["state"] not in ("running", "elsewhere", "unfit"):
+                found.append(f"{role['name']} on {document['hostname']}: {role['reason'] or role['state']}")
+            if role["kind"] != "every":
+                few.setdefault(role["name"], set()).add(role["state"])
+    # Some member has to have these, unless none can.
+    nobody = (name for name, states in few.items() if "elsewhere" in states <= {"elsewhere", "unfit"})
+    return [*found, *(f"{name}: nobody has it" for name in nobody)]
 
 
 def count_peers(document: Mapping[str, Any]) -> int:

@@ -9,7 +9,7 @@ import pytest
 from agent.users.user import User
 from conftest import open_lab
 from harness import slurm
-from harness.cluster import read_status, wait_formed
+from harness.cluster import wait_formed, wait_settled
 from harness.disks import find_image
 from harness.lab import Lab
 from harness.machine import Machine
@@ -68,11 +68,5 @@ def trio(lab: Lab, boot: Boot) -> list[Machine]:
         machine.wait_ready()
     wait_formed(machines)
     wait_for("three idle workers", lambda: slurm.idle(machines[0]) == 3, SLURM_LIMIT, every=2.0)
-    wait_for("roles that run", lambda: all(map(settled, machines)), SLURM_LIMIT, every=2.0)
+    wait_settled(machines, SLURM_LIMIT)
     return machines
-
-
-def settled(machine: Machine) -> bool:
-    """Whether every role that this machine has runs."""
-    states = {role["state"] for role in read_status(machine).get("roles", [])}
-    return bool(states) and states <= {"running", "elsewhere"}
