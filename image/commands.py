@@ -185,10 +185,13 @@ def _test(args: argparse.Namespace, project: Path) -> int:
             setattr(args, name, None)
         if args.full:
             # k3s cannot be had everywhere: tests run its roles against a recorder in its place.
-            recorder = project / "tests/k3s_recorder.py"
-            args.profile, args.output = "kube", project / "out/kube-recorder"
+            from tests.k3s_recorder.pack import pack  # noqa: PLC0415
+
+            recorder = pack(project / "out/k3s-recorder")
             args.asset = [f"k3s={recorder}", f"k3s-images={recorder}"]
-            build_profile(args, project, "kube")
+            for profile in ("kube", "hpc-kube"):
+                args.profile, args.output = profile, project / f"out/{profile}-recorder"
+                build_profile(args, project, profile)
             args.output = args.asset = None
         # The one that `vm up` takes when none is named comes last.
         for profile in ("hpc", "vm"):

@@ -18,9 +18,9 @@ def list_requirements(project: Path) -> dict[str, Path]:
 
 
 def choose_requirements(project: Path, profile: str) -> dict[str, Path]:
-    """Return those of one profile: the words of its name say what runs on it."""
-    wanted = (_ALL, *profile.split("-"))
-    return {name: file for name, file in list_requirements(project).items() if name in wanted}
+    """Return those of one profile: its name says what runs on it, and each word of a file's is one of it."""
+    wanted = {_ALL, *profile.split("-")}
+    return {name: file for name, file in list_requirements(project).items() if {*name.split("-")} <= wanted}
 
 
 def locate_packages(cache: Path, name: str) -> Path:

@@ -19,7 +19,7 @@ from hub.settings import Settings, read_secret, read_settings
 from hub.spawners import BATCH_SCRIPT, KUBE, SLURM, list_profiles
 
 OVERLAY = Path(__file__).parents[1] / "overlays/jupyter/usr/lib"
-SETTINGS = Settings("lab", 7, "fd12::99", ("10.86.0.0/16", "fd12::/64"))
+SETTINGS = Settings("lab", 7, "fd12::99", "10.86.0.7", ("10.86.0.0/16", "fd12::/64"))
 SECRETS = {"proxy": b"p" * 32, "cookies": b"c" * 32}
 
 
@@ -40,6 +40,11 @@ class Configuration(defaultdict[str, Section]):
 
 @pytest.fixture
 def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configuration:
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    return configure_with_secrets(tmp_path, monkeypatch)
+
+
+def configure_with_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configuration:
     for name, secret in SECRETS.items():
         (tmp_path / name).write_bytes(secret)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
@@ -115,6 +120,17 @@ def test_without_credentials_of_kubernetes_only_jobs_are_offered(configured: Con
     assert spawners == {SLURM}
 
 
+def test_with_them_pods_are_offered_too_and_find_the_hub_at_an_address_that_they_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/usr/lib/cluster-os/k3s/jupyterhub.kubeconfig")
+    found = configure_with_secrets(tmp_path, monkeypatch)
+    spawners = {spawner for _shown, _key, spawner, _traits in found["ProfilesSpawner"]["profiles"]}
+    assert spawners == {SLURM, KUBE}
+    assert found["JupyterHub"]["hub_bind_url"] == "http://:8081"
+    assert found["JupyterHub"]["hub_connect_url"] == "http://jupyterhub:8081"
+
+
 @pytest.mark.parametrize("profile", list_profiles(slurm=True, kube=False), ids=lambda profile: profile.key)
 def test_the_script_of_a_job_asks_for_what_was_chosen(profile: Any) -> None:  # noqa: ANN401
     values = {name.removeprefix("req_"): value for name, value in profile.configuration.items()}
@@ -145,10 +161,10 @@ def test_a_notebook_serves_at_the_mesh_address_alone(url: str, bound: str) -> No
 def test_what_the_role_renders_is_what_its_programs_read(tmp_path: Path) -> None:
     folder = OVERLAY / "cluster-os/roles/jupyterhub"
     template = jinja2.Template((folder / "role.json.j2").read_text(), undefined=jinja2.StrictUndefined)
-    holders = {"jupyterhub": {"address": SETTINGS.address}}
+    holders, me = {"jupyterhub": {"address": SETTINGS.address}}, {"ipv4": SETTINGS.ipv4}
     path = tmp_path / "role.json"
     path.write_text(
-        template.render(cluster="lab", epoch=7, holders=holders, ranges=("10.86.0.0/16", "fd12::/64"))
+        template.render(cluster="lab", epoch=7, holders=holders, me=me, ranges=("10.86.0.0/16", "fd12::/64"))
     )
     assert read_settings(path) == SETTINGS
 
@@ -158,7 +174,10 @@ def test_what_the_role_renders_is_what_its_programs_read(tmp_path: Path) -> None
     [{"address": "example.org"}, {"epoch": 0}, {"ranges": "10.0.0.0/8"}, {"more": 1}, {"cluster": "../x"}],
 )
 def test_settings_of_another_form_are_refused(tmp_path: Path, changed: dict[str, object]) -> None:
-    good = {"cluster": "lab", "epoch": 7, "address": "fd12::99", "ranges": ["10.86.0.0/16"]}
+    good = {
+        **{"cluster": "lab", "epoch": 7, "address": "fd12::99", "ipv4": "10.86.0.7"},
+        "ranges": ["10.86.0.0/16"],
+    }
     path = tmp_path / "role.json"
     path.write_text(json.dumps({**good, **changed}))
     with pytest.raises(ClusterError, match="role"):
@@ -173,7 +192,7 @@ def test_settings_that_are_not_there_are_told(tmp_path: Path) -> None:
 def test_each_unit_gets_the_secrets_it_needs_and_no_other() -> None:
     role = read_role(OVERLAY / "cluster-os/roles/jupyterhub")
     assert {secret.name for secret in role.secrets} == {
-        f"jupyterhub/{name}" for name in ("tls", "proxy", "cookies", "state")
+        f"jupyterhub/{name}" for name in ("tls", "proxy", "cookies", "state", "kubernetes")
     }
     units = OVERLAY / "systemd/system"
     wanted = {

@@ -2,14 +2,20 @@
 """The recorder that stands in the place of k3s: it must refuse what is wrong, or it proves nothing."""
 
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import k3s_recorder as recorder
-from tests.k3s_recorder import Api, Record, Refused, begin, check, join, read_config, read_token
+from tests.k3s_recorder import node
+from tests.k3s_recorder.api import Api
+from tests.k3s_recorder.configuration import Refused, check, read_config, read_token
+from tests.k3s_recorder.node import begin, join
+from tests.k3s_recorder.pack import pack
+from tests.k3s_recorder.record import Record
 
 ROUTES = "Iface\tDestination\tGateway\nmesh0\t00000000\t00000000\n"
 
@@ -63,7 +69,7 @@ def test_only_cluster_init_or_a_database_begins_and_the_database_stays(config: d
 def test_who_has_the_token_of_its_kind_is_let_in_and_gets_the_clusters_identifier(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "RETRY", 0.05)
+    monkeypatch.setattr(node, "RETRY", 0.05)
     (tmp_path / "other").write_text("cd" * 32)
     api = Api("identifier", {"server": "ab" * 32, "agent": "cd" * 32}, Record(tmp_path / "r"), port=0)
     asked = {**config, "server": f"https://127.0.0.1:{api.port}"}
@@ -89,6 +95,15 @@ def test_it_reads_what_the_templates_write(tmp_path: Path) -> None:
 
 
 def test_kubectl_is_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "FOLDER", tmp_path / "r")
-    assert recorder.main(["kubectl", "delete", "node", "n-x"]) == 0
+    monkeypatch.setattr(node, "FOLDER", tmp_path / "r")
+    assert node.act(["kubectl", "delete", "node", "n-x"]) == 0
     assert json.loads((tmp_path / "r/record").read_text())["arguments"] == ["delete", "node", "n-x"]
+
+
+def test_it_is_one_program_that_finds_all_that_it_is_made_of(tmp_path: Path) -> None:
+    program = pack(tmp_path / "out/k3s")
+    assert program.read_bytes().startswith(b"#!/usr/bin/python3 -I\n")
+    argv = [sys.executable, str(program), "controller"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "not a command line of the roles: ['controller']" in done.stderr

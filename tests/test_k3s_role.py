@@ -17,7 +17,7 @@ from agent.roles.role import Form, Kind, OnChange
 from agent.roles.role_file import read_role
 from agent.tree import Tree
 from image.toolstree import ToolsTree
-from tests.k3s_recorder import AGENT_KEYS, SERVER_KEYS
+from tests.k3s_recorder.configuration import AGENT_KEYS, SERVER_KEYS
 from tests.small_cluster import NODES
 
 PROJECT = Path(__file__).parent.parent

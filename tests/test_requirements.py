@@ -41,10 +41,11 @@ def test_an_image_has_what_all_have_and_what_its_profile_adds() -> None:
     assert list(choose_requirements(project, "vm")) == ["node"]
     assert list(choose_requirements(project, "hpc")) == ["hpc", "node"]
     assert list(choose_requirements(project, "hpc-node")) == ["hpc", "node"]
-    assert list(choose_requirements(project, "hpc-kube")) == ["hpc", "node"]
+    for profile in ("hpc-kube", "hpc-kube-node"):
+        assert list(choose_requirements(project, profile)) == ["hpc-kube", "hpc", "node"]
     assert list(choose_requirements(project, "kube-node")) == ["node"]
     # What only the builder and the tests use is in none.
-    assert set(list_requirements(project)) == {"hpc", "node"}
+    assert set(list_requirements(project)) == {"hpc", "hpc-kube", "node"}
 
 
 def test_packages_are_recorded_by_the_file_that_pip_fetched() -> None:

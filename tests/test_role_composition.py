@@ -29,6 +29,7 @@ from agent.roles.role_file import read_role
 from agent.service.duties import list_secrets
 from agent.tree import Tree
 from tests.small_cluster import make_genesis
+from tests.test_role_file import FOLDERS
 
 PROJECT = Path(__file__).parent.parent
 SEEDS = {identity_of_seed(bytes([n]) * 32).node_id: bytes([n]) * 32 for n in range(1, 5)}
@@ -211,7 +212,7 @@ def test_an_order_arrives_as_it_was_given_and_nothing_else_does() -> None:
 
 
 def test_the_templates_of_all_roles_render() -> None:
-    for folder in PROJECT.glob("overlays/*/usr/lib/cluster-os/roles/*"):
+    for folder in FOLDERS:
         found = read_role(folder)
         holders: list[dict[str, object]] = [
             {"role": name, "hostname": "n-abcdefghij", "node_id": NODES[0], "address": "fd00::7", "epoch": 1}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Profile kube with a recorder in the place of k3s (tests/k3s_recorder.py): units, settings, order, tokens.
+"""Profile kube with a recorder in the place of k3s (tests/k3s_recorder): units, settings, order, tokens.
 
 Not k3s itself: docs/kubernetes.md says what has not been run against it.
 """

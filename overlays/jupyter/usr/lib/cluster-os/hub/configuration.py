@@ -2,12 +2,11 @@
 """The configuration of JupyterHub: called by jupyterhub_config.py beside it."""
 
 import os
-from importlib.util import find_spec
 from typing import Any
 
 from hub.forgotten import end_forgotten
 from hub.request import USER
-from hub.settings import FOLDER, HUB_PORT, PROXY_API_PORT, PUBLIC_PORT, Settings, find_kubeconfig, read_secret
+from hub.settings import FOLDER, HUB_PORT, PROXY_API_PORT, PUBLIC_PORT, Settings, read_secret
 from hub.snapshots import name_live
 from hub.spawners import BATCH_SCRIPT, list_profiles
 
@@ -19,8 +18,11 @@ PACKAGES = f"{LIBRARY}/site-packages"
 def configure(c: Any, settings: Settings) -> None:  # noqa: ANN401  traitlets' configuration object
     """Set what is ours."""
     hub = c.JupyterHub
+    # The client of Kubernetes that KubeSpawner has looks there (20-kubernetes.conf).
+    kube = "KUBECONFIG" in os.environ
     # The hub listens at the role's address alone: it moves with the role, and notebooks find it there again.
-    hub.hub_bind_url = settings.hub_url
+    # Pods come to this member's IPv4 address; the firewall keeps the underlay away from all.
+    hub.hub_bind_url = f"http://:{HUB_PORT}" if kube else settings.hub_url
     hub.hub_connect_url = f"http://jupyterhub:{HUB_PORT}"
     hub.bind_url = f"https://jupyterhub:{PUBLIC_PORT}"
     hub.db_url = f"sqlite:///{name_live(FOLDER, settings.epoch)}"
@@ -36,18 +38,14 @@ def configure(c: Any, settings: Settings) -> None:  # noqa: ANN401  traitlets' c
     hub.authenticator_class = "hub.authenticator.ClusterAuthenticator"
     c.Authenticator.allow_all = True
     c.Authenticator.username_pattern = f"^{USER}$"
-    _configure_spawners(c)
+    _configure_spawners(c, kube=kube)
 
 
-def _configure_spawners(c: Any) -> None:  # noqa: ANN401
-    kubeconfig = find_kubeconfig() if find_spec("kubespawner") else None
-    if kubeconfig is not None:
-        # Where the client of Kubernetes looks that kubespawner has.
-        os.environ["KUBECONFIG"] = str(kubeconfig)
-    profiles = list_profiles(slurm=True, kube=kubeconfig is not None)
+def _configure_spawners(c: Any, *, kube: bool) -> None:  # noqa: ANN401
+    profiles = list_profiles(slurm=True, kube=kube)
     c.JupyterHub.spawner_class = "wrapspawner.ProfilesSpawner"
     c.ProfilesSpawner.profiles = [tuple(profile) for profile in profiles]
-    # Both wrapper and wrapped have these; a wrapper's win, whether they were set or not.
+    # Both wrapper and wrapped have these; a wrapper's win, set or not, but for what a profile has.
     spawner = c.Spawner
     spawner.cmd = ["jupyterhub-singleuser"]
     spawner.start_timeout = 300

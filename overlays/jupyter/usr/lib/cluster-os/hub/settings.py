@@ -24,11 +24,15 @@ _HINT = "it is written by the supervisor of roles: see systemctl status clustero
 
 @dataclass(frozen=True)
 class Settings:
-    """The cluster's name, the lease's epoch, the role's moving address, and the mesh's networks (CIDR)."""
+    """The cluster's name, the lease's epoch, the mesh's networks (CIDR), and addresses.
+
+    `address` is the role's own and moves with it, `ipv4` that of this member on the mesh.
+    """
 
     cluster: Annotated[str, Text(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")]
     epoch: Annotated[int, Range(1, (1 << 63) - 1)]
     address: Annotated[str, Text(r"[0-9a-f:]{2,39}")]
+    ipv4: Annotated[str, Text(r"[0-9.]{7,15}")]
     ranges: tuple[Annotated[str, Text(r"[0-9a-f:.]{2,39}/[0-9]{1,3}")], ...]
 
     @property
@@ -43,12 +47,6 @@ def read_settings(path: Path = FILE) -> Settings:
         return schema.decode(Settings, json.loads(path.read_bytes()), str(path))
     except (OSError, ValueError) as error:
         raise ClusterError(f"cannot read {path}: {error}", hint=_HINT) from None
-
-
-def find_kubeconfig() -> Path | None:
-    """Return where Kubernetes' credentials are; None where the unit has none."""
-    path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere"), "kubeconfig")
-    return path if path.exists() else None
 
 
 def read_secret(name: str) -> bytes:

@@ -38,8 +38,30 @@ def _job(shown: str, key: str, cores: str, memory: str, *, gres: str = "") -> Pr
     return Profile(shown, key, SLURM, what)
 
 
+POD: dict[str, Any] = {
+    # The wrapper of a job's spawner has others of these three, which a pod must not get.
+    "ip": "0.0.0.0",  # noqa: S104  a pod's own network
+    "port": 8888,
+    "environment": {},
+    "namespace": "jupyterhub",
+    "image": "quay.io/jupyter/base-notebook:hub-5.2.1",
+    "uid": 1000,
+    "gid": 100,
+    "fs_gid": 100,
+    # A home that outlives the pod, on the member where the first one ran (k3s's local-path).
+    "storage_pvc_ensure": True,
+    "storage_capacity": "10Gi",
+    "storage_access_modes": ["ReadWriteOnce"],
+    "volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": "{pvc_name}"}}],
+    "volume_mounts": [{"name": "home", "mountPath": "/home/jovyan"}],
+}
+"""Of each notebook that is a pod (https://jupyterhub-kubespawner.readthedocs.io), of the hub's version."""
+
+
 def _pod(shown: str, key: str, cores: int, memory: str) -> Profile:
-    return Profile(shown, key, KUBE, {"cpu_limit": cores, "mem_limit": memory})
+    # KubeSpawner takes what was chosen for one of its own profiles, and refuses what is none.
+    own = [{"display_name": shown, "slug": key}]
+    return Profile(shown, key, KUBE, {**POD, "cpu_limit": cores, "mem_limit": memory, "profile_list": own})
 
 
 JOB_NAME = "jupyterhub-notebook"
