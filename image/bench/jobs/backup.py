@@ -92,8 +92,11 @@ class Backup:
         self._wait_idle()
 
     def measure(self) -> float:
-        """Return the seconds from the loss of the primary to a new job that has run, and have it back."""
-        seconds = measure_loss(self.primary, self.seat, VARIABLE)
+        """Return the seconds from the loss of the primary to a new job that has run; it stays lost."""
+        return measure_loss(self.primary, self.seat, VARIABLE)
+
+    def restore(self) -> None:
+        """Have the lost primary back."""
         self._trio.switch_on(self.primary)
         self._prepare(self.primary)
         self._start(self.primary)
@@ -101,7 +104,6 @@ class Backup:
         ping = ["env", VARIABLE, "scontrol", "ping"]
         wait_for("the primary", lambda: self.seat.execute(ping).text.count("is UP") == 2, LIMIT, every=2.0)
         self._wait_idle()
-        return seconds
 
     def _prepare(self, machine: Machine) -> None:
         conf = write_conf(

@@ -44,7 +44,7 @@ class Trio:
         """Have a machine back, as a member."""
         self._group.start(lost, self._boot)
         lost.wait_ready(LIMIT)
-        wait_formed(self.machines)
+        wait_formed(self.machines, LIMIT)
 
     def wait_idle(self) -> None:
         """Wait until all of them can take a job."""
@@ -72,6 +72,6 @@ def hold_trio(tools: ToolsTree, image: Path, folder: Path, say: Callable[[str], 
         trio = Trio(group, boot)
         for machine in trio.machines:
             machine.wait_ready(LIMIT)
-        wait_formed(trio.machines)
+        wait_formed(trio.machines, LIMIT)
         trio.wait_idle()
         yield trio
