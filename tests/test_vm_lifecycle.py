@@ -16,7 +16,7 @@ import pytest
 from agent.errors import ClusterError
 from harness import acceleration, cli, companions, processes
 from harness.group import Group, need_memory
-from harness.model import NodeSpec, VmContext
+from harness.model import JOIN_CREDENTIAL, NodeSpec, VmContext
 from harness.waiting import wait_for
 from image.toolstree import ToolsTree
 
@@ -269,3 +269,10 @@ def network_namespaces() -> set[str]:
         except OSError:
             continue
     return found
+
+
+def test_emulated_machines_of_a_cluster_get_leases_that_they_can_keep() -> None:
+    assert cli.make_boot(b"credential", "kvm").credentials == {JOIN_CREDENTIAL: b"credential"}
+    drop_in = cli.make_boot(b"credential", "tcg").credentials["systemd.unit-dropin.clusteros-agent.service"]
+    assert drop_in == b"[Service]\nEnvironment=CLUSTEROS_ELECTION_LEASE=20\n"
+    assert cli.make_boot(None, "tcg").credentials == {}

@@ -24,6 +24,9 @@ DEFAULT_GROUP = "default"
 _EXEC_LIMIT = 24 * 3600.0
 WEB_PORT = 7980
 """Of the agent's page, on the mesh (node.yaml: metrics.port)."""
+EMULATED_LEASE = 20
+"""Seconds (node.yaml: election.lease): starting a program takes emulated machines as long as the usual 6."""
+_PATIENT = b"[Service]\nEnvironment=CLUSTEROS_ELECTION_LEASE=%d\n" % EMULATED_LEASE
 
 _Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -83,13 +86,13 @@ def run(args: argparse.Namespace, context: VmContext) -> int:
 def _up(args: argparse.Namespace, context: VmContext) -> int:
     group = _group(args, context)
     credential = context.credential(group.name)
-    boot = Boot({JOIN_CREDENTIAL: credential} if credential else {})
     profile = args.profile or disks.find_profile(context.images.parent)
     images = context.images.parent / profile
     image = disks.find_image(images)
     disks.check_guest_agent(images)
     with group.locked():
         group.create(image)
+        boot = make_boot(credential, group.acceleration.name)
         known = [machine.name for machine in group.machines()]
         names = [f"node{number}" for number in range(1, args.nodes + 1)] if args.nodes else known or ["node1"]
         # Emulated processors that wait for each other only take time from those that work.
@@ -118,6 +121,15 @@ def _up(args: argparse.Namespace, context: VmContext) -> int:
     command = f"vm status{of}" if credential else f"vm exec{of} {names[0]} -- node-agent info"
     _say(f"next: ./build.py {command}")
     return 0
+
+
+def make_boot(credential: bytes | None, acceleration: str) -> Boot:
+    """Return what machines are started with; emulated ones keep their roles while they start a program."""
+    credentials = {JOIN_CREDENTIAL: credential} if credential else {}
+    if credential and acceleration == "tcg":
+        credentials["systemd.unit-dropin.clusteros-agent.service"] = _PATIENT
+        _say(f"emulated machines are slow: a role moves {EMULATED_LEASE} s after its holder is lost")
+    return Boot(credentials)
 
 
 def _wait_formed(group: Group, of: str, started: float) -> None:
