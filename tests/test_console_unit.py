@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The unit of the console is what systemd understands, and opens no more than a screen needs."""
 
-import re
 import subprocess
 from pathlib import Path
 
 from image.toolstree import ToolsTree
+from tests.exposure import measure_exposure
 
 UNIT = Path(__file__).resolve().parent.parent / "units/cluster/clusteros-console.service"
 HIGHEST_EXPOSURE = 1.0
 
 
 def test_the_exposure_of_the_console_is_low(tools: ToolsTree) -> None:
-    argv = tools.command(["systemd-analyze", "security", "--offline=true", "--no-pager", UNIT])
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
-    found = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
-    assert found, done.stdout
-    assert float(found[1]) <= HIGHEST_EXPOSURE
+    assert measure_exposure(tools, UNIT) <= HIGHEST_EXPOSURE
 
 
 def test_systemd_understands_every_line_of_the_console(tools: ToolsTree, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from image.toolstree import ToolsTree
+from tests.exposure import measure_exposure
 
 FOLDER = Path(__file__).resolve().parent.parent / "units/cluster"
 UNITS = sorted(FOLDER.glob("clusteros-serf*"))
@@ -19,11 +20,7 @@ SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.name)
 def test_the_exposure_of_serf_and_of_its_restart_is_low(tools: ToolsTree, unit: Path) -> None:
-    argv = tools.command(["systemd-analyze", "security", "--offline=true", "--no-pager", unit])
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
-    found = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
-    assert found, done.stdout
-    assert float(found[1]) <= HIGHEST_EXPOSURE
+    assert measure_exposure(tools, unit) <= HIGHEST_EXPOSURE
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

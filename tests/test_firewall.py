@@ -16,6 +16,7 @@ from agent.errors import ClusterError
 from agent.mesh.firewall import Firewall, render, render_ranges
 from agent.mesh.nftables import main
 from image.toolstree import ToolsTree
+from tests.exposure import measure_exposure
 
 HERE = Path(__file__).resolve().parent.parent
 UNIT = HERE / "units/cluster/clusteros-firewall.service"
@@ -185,11 +186,7 @@ def test_a_configuration_with_errors_does_not_leave_the_node_open(
 
 
 def test_the_exposure_of_the_unit_is_low(tools: ToolsTree) -> None:
-    argv = tools.command(["systemd-analyze", "security", "--offline=true", "--no-pager", UNIT])
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
-    found = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
-    assert found, done.stdout
-    assert float(found[1]) <= HIGHEST_EXPOSURE
+    assert measure_exposure(tools, UNIT) <= HIGHEST_EXPOSURE
 
 
 def test_systemd_understands_every_line_of_the_unit(tools: ToolsTree, tmp_path: Path) -> None:

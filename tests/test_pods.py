@@ -2,10 +2,8 @@
 """Notebooks as pods: what servers of Kubernetes and the hub are given to know each other by."""
 
 import os
-import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,9 @@ from agent.roles.role_file import read_role
 from hub import endpoint
 from hub.spawners import KUBE, list_profiles
 from image.toolstree import ToolsTree
+from tests.exposure import measure_exposure
 from tests.k3s_recorder.api import Api
-from tests.k3s_recorder.configuration import read_config, read_manifests, read_users
+from tests.k3s_recorder.configuration import Refused, read_config, read_manifests, read_users
 from tests.k3s_recorder.objects import Objects
 from tests.k3s_recorder.record import Record
 
@@ -47,10 +46,10 @@ def config(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def api(config: dict[str, Any], tmp_path: Path) -> Iterator[Api]:
+def api(config: dict[str, Any], tmp_path: Path) -> Api:
     """A server that was given that."""
     objects = Objects(read_manifests(config))
-    yield Api("id", {}, Record(tmp_path / "r"), port=0, users=read_users(config), objects=objects)
+    return Api("id", {}, Record(tmp_path / "r"), port=0, users=read_users(config), objects=objects)
 
 
 def test_a_server_knows_the_hub_by_its_token_beside_what_else_it_is_told(config: dict[str, Any]) -> None:
@@ -61,7 +60,7 @@ def test_a_server_knows_the_hub_by_its_token_beside_what_else_it_is_told(config:
 def test_the_token_is_the_files_owners_alone(config: dict[str, Any], tmp_path: Path) -> None:
     assert (tmp_path / "jupyterhub.csv").stat().st_mode & 0o777 == 0o600
     (tmp_path / "jupyterhub.csv").chmod(0o644)
-    with pytest.raises(Exception, match="is open to others"):
+    with pytest.raises(Refused, match="is open to others"):
         read_users(config)
     said = [path.read_text() for path in (tmp_path / "config.yaml.d").iterdir()]
     assert TOKEN not in "".join(said)
@@ -134,8 +133,4 @@ def test_units_hand_that_secret_to_who_needs_it() -> None:
 
 def test_who_tells_may_do_little(tools: ToolsTree) -> None:
     unit = OVERLAY / "systemd/system/clusteros-jupyterhub-endpoint.service"
-    argv = tools.command(["systemd-analyze", "security", "--offline=true", "--no-pager", unit])
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    found = re.search(r"exposure level for .*: ([0-9.]+)", done.stdout)
-    assert found, done.stderr
-    assert float(found[1]) < HIGHEST_EXPOSURE
+    assert measure_exposure(tools, unit) <= HIGHEST_EXPOSURE
