@@ -88,7 +88,7 @@ _members = st.one_of(
     st.builds(lambda node: lambda _: commands.approve(node), _node),
     st.builds(lambda node, hw: lambda seen: admit(seen, node, hw), _node, st.none()),
     st.builds(lambda node: lambda _: commands.forget(node), _node),
-    st.builds(lambda node: lambda _: commands.remove(node), _node),
+    st.builds(lambda node: lambda seen: commands.remove(node, seen.voters), _node),
 )
 _others = st.one_of(
     st.builds(_vote, _node),

@@ -52,9 +52,9 @@ def forget(node_id: str) -> bytes:
     return _pack("forget", node=public_key_of(node_id))
 
 
-def remove(node_id: str) -> bytes:
-    """Remove a node for good."""
-    return _pack("remove", node=public_key_of(node_id))
+def remove(node_id: str, voters: Iterable[str] | None = None) -> bytes:
+    """Remove a node for good; unless others than `voters` have a vote by then (None: whoever has)."""
+    return _pack("remove", node=public_key_of(node_id), voters=None if voters is None else _keys(voters))
 
 
 def settings(policy: Policy, allowlist: Sequence[str], voters: int) -> bytes:

@@ -14,6 +14,7 @@ from agent.errors import ClusterError
 from agent.membership.addresses import mesh_ipv4
 from agent.membership.certificate import verify_certificate
 from agent.membership.ledger_servers import let_go_of
+from agent.membership.ledger_voters import MAX_VOTERS
 from agent.membership.rules import MAX_ALLOWED, PLAN, VOTERS, check_together
 from agent.membership.secrets import GOSSIP, MAX_SECRET, RAFT, SEALED_OVERHEAD
 
@@ -22,6 +23,7 @@ MAX_APPROVED = 1000
 MAX_REMOVED = 100_000
 HARDWARE_BYTES = 6
 LAST_VERSION = 2**53
+VOTERS_CHANGED = "others have a vote by now"
 _FOR_JOINERS = (GOSSIP, RAFT)
 
 
@@ -106,9 +108,13 @@ def forget(ledger: Ledger, fields: wire.Fields, _genesis: Genesis) -> tuple[Ledg
 def remove(ledger: Ledger, fields: wire.Fields, _genesis: Genesis) -> tuple[Ledger, str]:
     """Remove a node for good, a member or one that only asks to be.
 
+    Who asks may say who had a vote when it made sure that the others can do without the node; then it is
+    refused where others have one by now (VOTERS_CHANGED).
+
     Its leases are not freed but run out, as nobody can know that it has stopped; it cannot renew them.
     """
     node_id = fields.node("node")
+    seen = None if fields.nil("voters") else fields.nodes("voters", most=MAX_VOTERS)
     fields.done()
     if node_id in ledger.removed:
         raise ClusterError(f"{node_id} was removed already")
@@ -117,6 +123,8 @@ def remove(ledger: Ledger, fields: wire.Fields, _genesis: Genesis) -> tuple[Ledg
     voters = tuple(voter for voter in ledger.voters if voter != node_id)
     if not voters:
         raise ClusterError(f"{node_id} is the last voter: give another member a vote first")
+    if seen is not None and set(seen) != set(ledger.voters):
+        raise ClusterError(VOTERS_CHANGED)
     if len(ledger.removed) >= MAX_REMOVED:
         raise ClusterError(f"{MAX_REMOVED} nodes were removed, and no more can be")
     return (

@@ -38,6 +38,7 @@ from agent.service.operator import Operator
 from agent.service.ordering import Ordering
 from agent.service.phase import Standing, find_standing
 from agent.service.place import Place
+from agent.service.removing import Removing
 from agent.service.requests import Request
 from agent.service.telling import Telling
 from agent.service.users import Users
@@ -89,6 +90,7 @@ class Daemon:
         )
         self.leader.roles = self.ordering.leading
         self.users = Users()
+        self.removing = Removing(self.me, self.consensus)
         self.operator = Operator(self)
         self.leaving = Leaving(lambda: self.operator.leave(Request({"request": "leave"})))
         self.telling = Telling(self)
@@ -200,6 +202,8 @@ class Daemon:
             guard("leaving", lambda: done.append(self.leaving.look(self.ordering.working, now)))
         elif self.standing.phase in (Phase.REMOVED, Phase.QUARANTINED):
             guard("mesh", lambda: self._withdraw(now))
+        if membership is not None:
+            guard("removals", lambda: self.removing.look(membership, peers, now))
         self.entering.tick(self.standing, now)
         guard("discovery", lambda: self._discover(now))
         return self.telling.publish(now, ", ".join(part for part in done if part))

@@ -6,7 +6,7 @@ Until then this node is a member like any other. One that is started anew meanwh
 
 from collections.abc import Callable, Collection
 
-AGAIN = 10.0
+AGAIN = 20.0
 """Seconds after which a removal of which nothing is known is asked for again."""
 
 

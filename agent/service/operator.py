@@ -18,6 +18,7 @@ from agent.membership import commands, ticket
 from agent.membership import credential as credentials
 from agent.membership import ledger as ledgers
 from agent.membership.ledger_servers import servers_of
+from agent.service.consensus import Done
 from agent.service.gossip import Announced
 from agent.service.recovery import recover
 from agent.service.requests import Request
@@ -88,7 +89,7 @@ class Operator:
         self._commit(request, commands.approve(node, hardware))
 
     def _remove(self, request: Request) -> None:
-        self._commit(request, commands.remove(request.content["node"]))
+        self._take_out(request, request.content["node"])
 
     def _leave(self, request: Request) -> None:
         daemon = self._daemon
@@ -106,7 +107,7 @@ class Operator:
 
     def leave(self, request: Request) -> None:
         """Have the ledger remove this node, at once."""
-        self._commit(request, commands.remove(self._daemon.me), self._daemon.following.take_removal)
+        self._take_out(request, self._daemon.me, self._daemon.following.take_removal)
 
     def _join(self, request: Request) -> None:
         daemon = self._daemon
@@ -180,10 +181,20 @@ class Operator:
     def _support(self, request: Request) -> None:
         request.answer({"files": collect(self._daemon)})
 
-    def _commit(self, request: Request, command: bytes, then: Callable[[], None] | None = None) -> None:
-        """Have the ledger changed; `then` is called once it is."""
+    def _take_out(self, request: Request, node: str, then: Callable[[], None] | None = None) -> None:
+        """Have the ledger remove a node as soon as that costs no majority; `then` is called once it did."""
         if self._daemon.membership is None:
             raise _NO_MEMBER
+        self._daemon.removing.ask(node, self._tell(request, then), time.monotonic())
+
+    def _commit(self, request: Request, command: bytes) -> None:
+        """Have the ledger changed."""
+        if self._daemon.membership is None:
+            raise _NO_MEMBER
+        self._daemon.consensus.commit(command, self._tell(request))
+
+    def _tell(self, request: Request, then: Callable[[], None] | None = None) -> Done:
+        """Return what answers the request when it is known what became of it."""
 
         def done(applied: bool, reason: str) -> None:
             if applied:
@@ -195,4 +206,4 @@ class Operator:
                 _log.warning("%s: refused: %s", request.content["request"], reason)
                 request.refuse(ClusterError(reason, hint="see: node-agent status"))
 
-        self._daemon.consensus.commit(command, done)
+        return done

@@ -7,6 +7,7 @@ the next, each with some members less.
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
@@ -21,6 +22,7 @@ from tests.cluster.watching import (
     wait_members,
     wait_phase,
     wait_status,
+    wait_voters,
 )
 
 
@@ -129,15 +131,37 @@ def test_an_unreachable_node_is_removed_all_the_same_and_stays_out(lab: Lab) -> 
     gone.cut_power()
 
 
+def test_a_voter_is_not_removed_while_the_cluster_cannot_do_without_it(lab: Lab) -> None:
+    wait_voters(lab.there)
+    leader = wait_led(lab.there)
+    at = next(machine for machine in lab.there if machine.node_id == leader)
+    needed, off = (machine for machine in lab.there if machine is not at)
+    off.cut_power()
+    wait_alive(at, {at.node_id, needed.node_id})
+    refused = at.command("remove", "--yes", needed.node_id)
+    assert refused.returncode == 1
+    assert "only 1 of 3 votes would be left, which is no majority" in refused.stderr
+    off.start()
+    for machine in lab.there:
+        wait_alive(machine, {other.node_id for other in lab.there})
+    wait_members(lab.there, {machine.node_id for machine in lab.there})
+
+
+def test_two_voters_of_three_can_go_at_once(lab: Lab) -> None:
+    """One is removed while the other leaves, of its own accord: each waits until it costs no majority."""
+    leader = wait_led(lab.there)
+    last = next(machine for machine in lab.there if machine.node_id == leader)
+    removed, leaves = (machine for machine in lab.there if machine is not last)
+    with ThreadPoolExecutor() as pool:
+        removal = pool.submit(last.command, "remove", "--yes", removed.node_id)
+        leave = pool.submit(leaves.command, "leave", "--yes")
+    assert removal.result().returncode == 0, removal.result().stderr
+    assert leave.result().returncode == 0, leave.result().stderr
+    lab.there[:] = [last]
+    wait_members(lab.there, {last.node_id})
+
+
 def test_the_last_member_cannot_be_removed(lab: Lab) -> None:
-    """Down to one: each removal needs the voters that are left."""
-    while len(lab.there) > 1:
-        leader = wait_led(lab.there)
-        gone = next(machine for machine in reversed(lab.there) if machine.node_id != leader)
-        at = next(machine for machine in lab.there if machine.node_id == leader)
-        wait_status(at, "settled voters", _voters_agree)
-        lab.remove(gone, at=at)
-        wait_led(lab.there)
     (last,) = lab.there
     wait_status(last, "to be alone", lambda status: status["raft"]["voters"] == [last.node_id])
     refused = last.command("remove", "--yes", last.node_id)
@@ -159,8 +183,3 @@ def wait_alive(machine: Machine, nodes: set[str]) -> None:
 def _has_coordinator(status: dict[str, list[dict[str, str]]]) -> bool:
     holders = {lease["holder"] for lease in status["leases"] if lease["role"] == "coordinator"}
     return holders <= {member["node_id"] for member in status["members"]} and bool(holders)
-
-
-def _voters_agree(status: dict[str, list[dict[str, object]]]) -> bool:
-    named = {member["node_id"] for member in status["members"] if member["voter"]}
-    return named == set(status["raft"]["voters"]) and len(named) % 2 == 1  # type: ignore[call-overload]
