@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,8 +11,11 @@ from agent.cluster import RaftStatus
 from agent.status.document import LeaseStatus, MeshPeerStatus, NodeStatus
 from harness import table
 from harness.cluster import list_unsettled
+from harness.machine import Machine
+from harness.readiness import list_held, list_others, wait_cluster
 from harness.status import Seen, describe
 from tests.example_status import HOSTNAMES, NODES, make_member, make_status
+from tests.small_cluster import make_credential
 
 
 def make(number: int) -> NodeStatus:
@@ -91,6 +94,25 @@ def test_roles_that_do_not_run_yet_are_named() -> None:
         f"server on {hostname}: starting",
         "hub: nobody has it",
     ]
+
+
+def test_who_waits_for_a_person_is_named_once_all_others_are_members() -> None:
+    member, held = see(0).document, see(1, phase="pending", sentence="it waits for an operator").document
+    assert list_held([member, held]) == [f"{HOSTNAMES[1]}: it waits for an operator"]
+    assert list_held([member, member]) == []
+    assert list_held([member, held, {}]) == []
+    joining = see(2, phase="joining", sentence="it asks").document
+    assert list_held([member, held, joining]) == []
+    assert list_others([member, held, joining, {}]) == [
+        f"{HOSTNAMES[1]}: it waits for an operator",
+        f"{HOSTNAMES[2]}: it asks",
+    ]
+
+
+def test_too_few_machines_are_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    machines = [cast("Machine", None)] * 2
+    wait_cluster(machines, make_credential(), 0.0, "")
+    assert capsys.readouterr().err == "they form no cluster yet: 3 of the 5 planned machines are needed\n"
 
 
 def make_role(name: str, kind: str, state: str, reason: str = "") -> dict[str, object]:

@@ -11,14 +11,14 @@ import time
 from typing import Any, TypeAlias
 
 from agent.errors import ClusterError
+from agent.membership import credential as credentials
 from harness import attach, disks, table
-from harness.cluster import FORM_LIMIT, SETTLE_LIMIT, wait_formed, wait_settled
 from harness.group import Group, GroupBusyError, groups, need_memory
 from harness.machine import BOOT_LIMIT, SHUTDOWN_LIMIT, Machine
 from harness.model import JOIN_CREDENTIAL, MEMORY, Boot, NodeSpec, VmContext
+from harness.readiness import say, wait_cluster
 from harness.status import look, watch
 from harness.tunnel import Tunnel
-from harness.waiting import LimitExceeded
 
 DEFAULT_GROUP = "default"
 _EXEC_LIMIT = 24 * 3600.0
@@ -108,43 +108,30 @@ def _up(args: argparse.Namespace, context: VmContext) -> int:
         machines = [group.start(group.machine(name), boot) for name in names]
     # The lock is free again, so that `vm down` can end the wait.
     for machine in machines:
-        _say(f"{machine.name} boots; its console: {machine.paths.console}")
+        say(f"{machine.name} boots; its console: {machine.paths.console}")
     # They share the cores: five on two take as long as three one after another.
     limit = BOOT_LIMIT * max(1.0, len(machines) / len(os.sched_getaffinity(0)))
     for machine in machines:
         machine.wait_ready(max(1.0, limit - (time.monotonic() - started)))
-        _say(f"{machine.name} is ready after {time.monotonic() - started:.0f} s at {machine.spec.address}")
+        say(f"{machine.name} is ready after {time.monotonic() - started:.0f} s at {machine.spec.address}")
     of = f" --cluster {group.name}" if args.cluster else ""
     # A cluster is not whole while some of its machines are off.
     if credential and not args.no_wait and all(machine.process is not None for machine in group.machines()):
-        _wait_formed(group, of, started)
+        hint = f"the machines run on; see: ./build.py vm status{of}, or do not wait: --no-wait"
+        plan = credentials.decode(credential, f"the credential of {group.name}")
+        wait_cluster(group.machines(), plan, started, hint)
     command = f"vm status{of}" if credential else f"vm exec{of} {names[0]} -- node-agent info"
-    _say(f"next: ./build.py {command}")
+    say(f"next: ./build.py {command}")
     return 0
 
 
 def make_boot(credential: bytes | None, acceleration: str) -> Boot:
     """Return what machines are started with; emulated ones keep their roles while they start a program."""
-    credentials = {JOIN_CREDENTIAL: credential} if credential else {}
+    given = {JOIN_CREDENTIAL: credential} if credential else {}
     if credential and acceleration == "tcg":
-        credentials["systemd.unit-dropin.clusteros-agent.service"] = _PATIENT
-        _say(f"emulated machines are slow: a role moves {EMULATED_LEASE} s after its holder is lost")
-    return Boot(credentials)
-
-
-def _wait_formed(group: Group, of: str, started: float) -> None:
-    """Wait until all machines of a group are one cluster, and then until its roles run."""
-    machines = group.machines()
-    share = max(1.0, len(machines) / len(os.sched_getaffinity(0)))
-    _say("waiting until they are one cluster whose roles run")
-    try:
-        wait_formed(machines, FORM_LIMIT * share)
-        _say(f"they are one cluster after {time.monotonic() - started:.0f} s")
-        wait_settled(machines, SETTLE_LIMIT * share)
-        _say(f"all its roles run after {time.monotonic() - started:.0f} s")
-    except LimitExceeded as error:
-        hint = f"the machines run on; see: ./build.py vm status{of}, or do not wait: --no-wait"
-        raise ClusterError(str(error), hint=hint) from None
+        given["systemd.unit-dropin.clusteros-agent.service"] = _PATIENT
+        say(f"emulated machines are slow: a role moves {EMULATED_LEASE} s after its holder is lost")
+    return Boot(given)
 
 
 def _list(args: argparse.Namespace, context: VmContext) -> int:
@@ -170,7 +157,7 @@ def _web(args: argparse.Namespace, context: VmContext) -> int:
     if not mesh:
         raise ClusterError(f"{machine.name} is no member yet", hint="see: ./build.py vm status")
     tunnel = Tunnel(machine, mesh["ipv4"], WEB_PORT, args.port)
-    _say(f"{machine.name} is shown at http://localhost:{tunnel.port}/ until Ctrl-C")
+    say(f"{machine.name} is shown at http://localhost:{tunnel.port}/ until Ctrl-C")
     with contextlib.closing(tunnel), contextlib.suppress(KeyboardInterrupt):
         signal.pause()
     return 0
@@ -203,7 +190,7 @@ def _down(args: argparse.Namespace, context: VmContext) -> int:
     names = [args.cluster] if args.cluster else [*groups(context.state), DEFAULT_GROUP]
     busy = []
     for name in dict.fromkeys(names):
-        group = Group(context.tools, context.state, name, say=_say)
+        group = Group(context.tools, context.state, name, say=say)
         try:
             with group.locked():
                 # A node that is purged needs no orderly shutdown: nothing of it is kept.
@@ -228,7 +215,7 @@ _COMMANDS = {
 
 
 def _group(args: argparse.Namespace, context: VmContext) -> Group:
-    return Group(context.tools, context.state, args.cluster or DEFAULT_GROUP, say=_say)
+    return Group(context.tools, context.state, args.cluster or DEFAULT_GROUP, say=say)
 
 
 def _groups(args: argparse.Namespace, context: VmContext) -> list[Group]:
@@ -283,7 +270,3 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or not 0 < int(text) < 10**6:
         raise argparse.ArgumentTypeError(f"not a positive number: {text!r}")
     return int(text)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
