@@ -4,7 +4,7 @@
 The one module that imports PySyncObj. What is taken from its version 0.3.17 is the Raft of syncobj.py. What
 is replaced, and why, stands in journal.py, snapshots.py, transport.py and log_matching.py. Where it has no
 way in, its private methods are overridden under their mangled names, each with its reason;
-tests/cluster/test_raft.py tells when another version behaves otherwise.
+tests/cluster/test_raft*.py tell when another version behaves otherwise.
 """
 
 import _socket

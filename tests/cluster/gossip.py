@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Machines that run nothing but Serf, each in a network namespace, and our client beside it."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
@@ -99,11 +100,16 @@ class Gossiper:
         self.call(self.rpc.stream)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send Serf a signal, and wait for its end if that is one."""
+        """Send Serf a signal, and wait for its end if that is one, or until all its threads stand still."""
         assert self._serf is not None
+        pid = self._serf.pid
         self._serf.send_signal(number)
         if number in (signal.SIGKILL, signal.SIGTERM):
             self.wait_end()
+        elif number == signal.SIGSTOP:
+            # On a busy machine one of its threads may still answer after the signal was sent.
+            stopped = os.WSTOPPED | os.WNOHANG
+            wait_for(f"{self.name} to stand still", lambda: os.waitid(os.P_PID, pid, stopped), START_LIMIT)
 
     def wait_end(self) -> None:
         assert self._serf is not None

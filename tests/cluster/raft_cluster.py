@@ -17,6 +17,8 @@ T = TypeVar("T")
 PROGRAM = Path(__file__).with_name("raft_node.py")
 PASSWORD = "dGhlIHBhc3N3b3JkIG9mIGEgY2x1c3RlciBpbiB0ZXN0cw=="
 LIMIT = 15.0
+SOON = {"heartbeat": 0.1, "election": 0.5, "step_down": 2.0, "tick": 0.05}
+"""Times of Raft, in seconds, for tests of what does not depend on them."""
 
 
 def wait_for(what: str, condition: Callable[[], T | None], limit: float = LIMIT) -> T:
@@ -171,7 +173,37 @@ class Cluster:
 
         return wait_for("a leader", find)
 
+    def settle(self, words: list[str]) -> None:
+        """Wait until every replica that runs has applied `words`, in this order."""
+        running = [replica for replica in self.replicas.values() if replica.runs()]
+        wait_for(f"{words} everywhere", lambda: all(replica.words() == words for replica in running))
+
+    def hand_over(self, heir: Replica) -> None:
+        """Have `heir` lead: asked again when another won the election, as long as not all are connected."""
+
+        def leads() -> bool:
+            leader = self.leader()
+            if leader is not heir:
+                leader.ask("transfer", host=heir.host)
+            return leader is heir
+
+        wait_for(f"{heir.name} leads", leads)
+
+    def change(self, verb: str, replica: Replica) -> None:
+        """Give or take a vote: asked again when the leader changes meanwhile."""
+
+        def done() -> bool:
+            leader = self.leader()
+            leader.ask(verb, host=replica.host)
+            return (replica.name in leader.raft()["voters"]) == (verb == "add") and leader.raft()["ready"]
+
+        wait_for(f"{verb} {replica.name}", done)
+
     def end(self) -> None:
         for replica in self.replicas.values():
             replica.process.kill()
             replica.process.wait()
+
+
+Begin = Callable[..., Cluster]
+"""How many founders, and settings of each."""
