@@ -122,7 +122,7 @@ def remove(ledger: Ledger, fields: wire.Fields, _genesis: Genesis) -> tuple[Ledg
         raise ClusterError(f"{node_id} is the last member")
     voters = tuple(voter for voter in ledger.voters if voter != node_id)
     if not voters:
-        raise ClusterError(f"{node_id} is the last voter: give another member a vote first")
+        raise ClusterError(f"{node_id} is the last voter: another member has to vote first")
     if seen is not None and set(seen) != set(ledger.voters):
         raise ClusterError(VOTERS_CHANGED)
     if len(ledger.removed) >= MAX_REMOVED:

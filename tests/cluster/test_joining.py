@@ -168,7 +168,7 @@ def test_under_an_allowlist_only_listed_nodes_get_in_until_an_operator_approves(
     voter = wait_led([*inside, other])
     refused = other.command("remove", "--yes", voter)
     assert refused.returncode == 1
-    assert "is the last voter: give another member a vote first" in refused.stderr
+    assert "is the last voter: another member has to vote first" in refused.stderr
 
 
 _KNOCK = """
