@@ -17,16 +17,16 @@ one: with two of three alive nothing is gained by giving up the third, and its c
 five with two dead, three are left: these can lose one more, the five could not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.cluster import Ledger, RaftStatus
+from agent.cluster import Ledger, Peer, RaftStatus
 
 
 @dataclass(frozen=True)
 class Presence:
-    """What gossip says of a node. Nodes that it does not know count as dead since ever."""
+    """What gossip says of a node, see `see_members`. One of which nothing is said is dead since ever."""
 
     alive: bool
     since: float  # monotonic seconds
@@ -63,7 +63,32 @@ class VoterPlan:
 
 
 LIMITS = Limits()
+_UNSEEN = Presence(alive=True, since=0.0, voter=True)
 _ABSENT = Presence(alive=False, since=float("-inf"), voter=False)
+
+
+def see_members(
+    before: Mapping[str, Presence], ledger: Ledger, peers: Iterable[Peer], *, me: str, now: float
+) -> dict[str, Presence]:
+    """Return what gossip says of each member but this node (`me`); `before` is what this returned last.
+
+    A Serf that starts anew, as it does for a new key, knows nobody for some seconds. So who is not known is
+    away from when that was noticed, and not since ever.
+    """
+    there = {
+        peer.node_id: peer
+        for peer in peers
+        if peer.node_id in ledger.members and ledger.members[peer.node_id].hardware == peer.hardware
+    }
+    seen = {}
+    for node in ledger.members.keys() - {me}:
+        old, peer = before.get(node, _UNSEEN), there.get(node)
+        if peer is None:
+            seen[node] = Presence(alive=False, since=now if old.alive else old.since, voter=False)
+        else:
+            idle = (now if old.idle is None else old.idle) if peer.alive and not peer.voter else None
+            seen[node] = Presence(peer.alive, peer.seen, peer.voter, idle)
+    return seen
 
 
 def plan_voters(
@@ -162,6 +187,8 @@ class _Voters:
         if number < target:
             return VoterPlan(Step("name", spare[0]), f"{number} of {target} voters: {spare[0]} becomes one")
         if number > target:
+            if number <= _largest_odd(min(self._ledger.wanted_voters, living + self._count_coming())):
+                return VoterPlan(None, f"{number} voters: one more is about to be there")
             node = (dead or self._dispensable())[0]
             why = "has been away for too long" if dead else "is not needed"
             return self._unname(node, f"{number} voters, {target} are to be: {node} {why}")
@@ -193,6 +220,11 @@ class _Voters:
         ]
         ranked = sorted(settled, key=lambda member: (member.hardware in taken, member.number, member.node_id))
         return [member.node_id for member in ranked]
+
+    def _count_coming(self) -> int:
+        """How many members without a vote are there, though not for long yet, or away only for a moment."""
+        others = self._ledger.members.keys() - self._named
+        return sum(self._alive(node) or self._away(node) <= self._limits.settled for node in others)
 
     def _dispensable(self) -> list[str]:
         """The voters but the leader, least needed first: dead, then newest members."""

@@ -47,7 +47,7 @@ class Leader:
         )
         self._seen: dict[str, leases.Seen] = {}
         self._under_way: dict[str, float] = {}
-        self._idle: dict[str, float] = {}  # who is alive and does not vote, and since when
+        self._presence: dict[str, voters.Presence] = {}  # of the other members, while this node leads
         self.holding = Holding(me, self._times)
         self.servers = ServerRoles(me, roles)
         self.voters_sentence = ""
@@ -72,7 +72,7 @@ class Leader:
         able = list_candidates(self._me, self.roles, ledger, peers) if leads or self.servers.roles else {}
         self.servers.look_ahead(ledger, able)
         if not leads:
-            self._idle = {}
+            self._presence = {}
         else:
             begun += self.servers.arrange(ledger, able, consensus, now)
             begun += self._grant(ledger, able, consensus, now)
@@ -142,19 +142,9 @@ class Leader:
     def _arrange_voters(
         self, ledger: Ledger, peers: Iterable[Peer], consensus: Consensus, now: float
     ) -> Iterable[str]:
-        there = [
-            peer
-            for peer in peers
-            if peer.node_id in ledger.members and ledger.members[peer.node_id].hardware == peer.hardware
-        ]
-        idle = [peer.node_id for peer in there if peer.alive and not peer.voter]
-        self._idle = {node: self._idle.get(node, now) for node in idle}
-        presence = {
-            peer.node_id: voters.Presence(peer.alive, peer.seen, peer.voter, self._idle.get(peer.node_id))
-            for peer in there
-        }
+        self._presence = voters.see_members(self._presence, ledger, peers, me=self._me, now=now)
         plan = voters.plan_voters(
-            ledger, consensus.status, presence, me=self._me, now=now, limits=self._limits
+            ledger, consensus.status, self._presence, me=self._me, now=now, limits=self._limits
         )
         self.voters_sentence = plan.reason
         if plan.step is not None and self._begin("voters", now):
