@@ -27,6 +27,7 @@ from agent.roles.render import render
 from agent.roles.role import Form, Kind, Placement, Role, SharedSecret
 from agent.roles.role_file import read_role
 from agent.service.duties import list_secrets
+from agent.service.server_roles import ServerRoles
 from agent.tree import Tree
 from tests.small_cluster import make_genesis
 from tests.test_role_file import FOLDERS
@@ -172,6 +173,17 @@ def test_what_excludes_a_server_waits_where_one_is_was_or_comes() -> None:
     assert found == ["it has db", "db has not let go of it yet", None]
     assert find_conflicts(roles, known, NODES[2], ["db"]) == {"client": "it may get db"}
     assert find_conflicts(roles, ledger(), NODES[0], ()) == {}
+
+
+def test_who_was_chosen_just_now_begins_nothing_that_must_not_run_beside() -> None:
+    """The ledger that the tick follows may be the one before."""
+    servers = ServerRoles(NODES[0], {"db": role("db", kind=Kind.SERVERS, count=3)})
+    able = {"db": NODES[:3]}
+    comings = []
+    for known in (ledger(), serving(NODES[1]), serving(NODES[0], NODES[1]), serving(*NODES[1:4])):
+        servers.look_ahead(known, able)
+        comings.append(servers.coming)
+    assert comings == [("db",), ("db",), ("db",), ()]
 
 
 def test_an_order_names_servers_and_who_went_to_who_lets_go() -> None:

@@ -78,11 +78,17 @@ class ServerRoles:
             yield from self._commit(sentence, make(ledger, name, step.node), consensus, now)
 
     def look_ahead(self, ledger: Ledger, able: Mapping[str, Sequence[str]]) -> None:
-        """Find out for which roles this node is going to be chosen."""
+        """Find out for which roles this node is going to be chosen.
+
+        Or was just now: the ledger that is followed in this tick may not have it yet, and what must not run
+        beside the role would begin for a moment.
+        """
+        known = {name: servers_of(ledger, name) for name in self._roles}
         self.coming = tuple(
             name
             for name, role in self._roles.items()
-            if servers.may_be_chosen(self._me, role.count, servers_of(ledger, name), able.get(name, ()))
+            if known[name].find(self._me) is not None
+            or servers.may_be_chosen(self._me, role.count, known[name], able.get(name, ()))
         )
 
     def _let_go(
